@@ -1,0 +1,197 @@
+"""The words every other module speaks: event, record, delivery, document, dead letter.
+
+Imports nothing of ours. Data goes one way (source → plan → sink); the acknowledgement comes
+back once, when every record of a delivery is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+Event = dict[str, Any]
+"""A decoded record. Nested values are never changed in place: whoever writes replaces them
+along the path, so a cached value may be shared by many events."""
+
+
+class Record(NamedTuple):
+    """One raw record, as a source read it."""
+
+    value: bytes
+    id: str
+    """Names this record for good: the `_id` of its document and of its dead letter."""
+    timestamp: int | None
+    """Milliseconds since the epoch, given by the broker (or on arrival); None for a file."""
+    stream: str
+    """Where it came from: `topic/partition`, or the path of a file."""
+    position: int
+    """Offset in the partition, or byte offset in the file."""
+    key: bytes | None = None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Records that are acknowledged together, once each of them is settled."""
+
+    records: list[Record]
+    acknowledge: Callable[[], Awaitable[None]]
+    """Called exactly once, after every record is indexed, dropped or a durable dead letter."""
+    size: int = 0
+    """Raw bytes held; counted against the budget of bytes in flight."""
+
+
+class Document(NamedTuple):
+    """The outcome of a record that goes to a sink."""
+
+    record: Record
+    sink: str
+    """Name of the sink that owes an answer for it."""
+    index: str
+    id: str
+    version: int | None
+    """None: the id is the record's own and is created once. A number (ms): the route named the
+    id, and of two documents with one id the higher version stays."""
+    body: bytes
+    """One JSON object, without a newline."""
+    alerts: tuple[Alert, ...] = ()
+
+
+class DeadLetter(NamedTuple):
+    """The outcome of a record that cannot be indexed, with the reason why."""
+
+    record: Record
+    stage: str
+    error: str
+    """Class of the error: a Python exception's name, or the sink's error type."""
+    reason: str
+
+
+class Dropped(NamedTuple):
+    """The outcome of a record that a stage threw away on purpose."""
+
+    record: Record
+    stage: str
+
+
+class Alert(NamedTuple):
+    """An alert that matched one event, with its text filled in."""
+
+    name: str
+    summary: str
+
+
+Outcome = Document | DeadLetter | Dropped
+
+
+class Rejected(NamedTuple):
+    """A document that a sink refused for good."""
+
+    document: Document
+    error: str
+    reason: str
+
+
+class Drop(Exception):  # noqa: N818 - a decision, not an error
+    """Raised by a stage to throw the event away."""
+
+
+class Failure(Exception):  # noqa: N818 - the field's word; its text goes into `failures`
+    """Raised by a stage that cannot do its work on this event; the text is the reason."""
+
+
+class Unavailable(Exception):  # noqa: N818
+    """A server that is needed now cannot be reached; the text says where and what to do."""
+
+
+class UserError(Exception):
+    """A mistake of the caller; printed as it is, without a traceback, exit code 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a pipeline file."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    path: str = ""
+    """Where in the file's structure, such as `stages[3].translate`."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
+        return f"{place if self.file else ''}{f'{self.path}: ' if self.path else ''}{self.message}"
+
+
+class ConfigError(UserError):
+    """A pipeline that cannot be built; carries every mistake that one pass can find."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class Source(Protocol):
+    """Reads records and takes their acknowledgement."""
+
+    name: str
+
+    def deliveries(self) -> AsyncIterator[Delivery]:
+        """Yield deliveries until `stop()` is called or the input ends."""
+        ...
+
+    def stop(self) -> None:
+        """Make `deliveries()` end soon; acknowledgements still count until `close()`."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what is acknowledged and free the connection."""
+        ...
+
+
+class Sink(Protocol):
+    """Writes documents and answers for each of them."""
+
+    async def open(self) -> None:
+        """Connect, waiting with backoff while the server is away."""
+        ...
+
+    async def write(self, documents: list[Document]) -> list[Rejected]:
+        """Return once every document is durable or refused for good; give the refused ones."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and free the connection."""
+        ...
+
+
+class DeadLetterSink(Protocol):
+    """Keeps dead letters; returns only once they are durable."""
+
+    async def open(self) -> None:
+        """Connect, waiting with backoff while the server is away."""
+        ...
+
+    async def write(self, letters: list[DeadLetter]) -> None:
+        """Return once every letter is durable."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and free the connection."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the records so far; the numbers of the summary."""
+
+    records: int = 0
+    bytes: int = 0
+    documents: dict[str, int] = field(default_factory=dict)
+    """Settled documents by index."""
+    alerts: dict[str, int] = field(default_factory=dict)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    """By `stage: error`."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """By stage."""
