@@ -99,6 +99,11 @@ class Drop(Exception):  # noqa: N818 - a decision, not an error
 class Failure(Exception):  # noqa: N818 - the field's word; its text goes into `failures`
     """Raised by a stage that cannot do its work on this event; the text is the reason."""
 
+    def __init__(self, reason: str, error: str = "Failure") -> None:
+        super().__init__(reason)
+        self.error = error
+        """Its class in the dead-letter queue: few values, good for counting."""
+
 
 class Unavailable(Exception):  # noqa: N818
     """A server that is needed now cannot be reached; the text says where and what to do."""

@@ -1,0 +1,87 @@
+"""Compile a checked pipeline file to a plan. Opens files, never the network."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+
+from enricher import __version__
+from enricher.config import PipelineConfig
+from enricher.expression import compile_predicate
+from enricher.model import ConfigError, Problem
+from enricher.plan import AlertStep, Clock, Ending, Plan, RouteStep, Step
+from enricher.stages.base import Context, Lookups, NoLookups, Stage
+from enricher.template import lenient_renderer
+
+
+def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
+    """Compile every stage and route. Raises ConfigError with every mistake."""
+    clock = Clock()
+    context = Context(
+        folder=config.folder,
+        allow_python=config.pipeline.allow_python,
+        builtins={
+            "now": clock.read,
+            "hostname": socket.gethostname,
+            "version": lambda: __version__,
+            "pipeline": lambda: config.pipeline.name,
+        },
+        lookups=lookups or NoLookups(),
+        geoip_database=config.pipeline.geoip_database,
+    )
+    problems: list[Problem] = []
+    compiled = []
+    for number, stage in enumerate(config.stages):
+        try:
+            compiled.append(stage.compile(context))
+        except (ValueError, OSError) as error:
+            path = ("stages", number, stage.kind)
+            problems.append(config.document.problem(path, str(error)))
+    if problems:
+        raise ConfigError(problems)
+    steps = tuple(
+        step_of(stage, function)
+        for stage, function in zip(config.stages[1:], compiled[1:], strict=True)
+    )
+    first = config.stages[0]
+    return Plan(
+        name=config.pipeline.name,
+        decode=compiled[0],  # type: ignore[arg-type]  # the first stage decodes, config checked
+        steps=steps,
+        ending=ending_of(config),
+        clock=clock,
+        decoder_name=first.name or first.kind,
+    )
+
+
+def step_of(stage: Stage, function: object) -> Step:
+    """Describe a compiled stage for the plan."""
+    is_batch = inspect.iscoroutinefunction(function)
+    parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
+    return Step(
+        name=stage.name or stage.kind,
+        function=function,  # type: ignore[arg-type]
+        when=compile_predicate(stage.when) if stage.when else None,
+        dead_letter=stage.on_error == "dead_letter",
+        drops=stage.drops,
+        is_batch=is_batch,
+        takes_record=not is_batch and len(parameters) > 1,
+    )
+
+
+def ending_of(config: PipelineConfig) -> Ending:
+    """Compile alerts and routes."""
+    alerts = tuple(
+        AlertStep(alert.name, compile_predicate(alert.when), lenient_renderer(alert.summary))
+        for alert in config.pipeline.alerts
+    )
+    routes = tuple(
+        RouteStep(
+            when=compile_predicate(route.when) if route.when else None,
+            sink=route.sink,
+            name_index=route.namer(config.pipeline.window),
+            identify=route.identifier(),
+        )
+        for route in config.pipeline.routes
+    )
+    return Ending(alerts, routes)

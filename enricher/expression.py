@@ -1,0 +1,282 @@
+"""The `when:` language: Python's syntax, an allow-list of its nodes, no surprises.
+
+A missing field is None. `==` and `!=` are Python's. Ordering and `in` on a missing value or on
+unlike types are false, never an exception. Parsed once, checked, compiled to one function.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from enricher import path
+from enricher.inline import define
+from enricher.model import Event
+from enricher.pattern import compile_pattern
+
+AT = "ǁ"
+"""Stands for `@` while Python parses: one letter, so that columns stay right."""
+MAX_LENGTH = 4096
+_STRING_OR_AT = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|@(?=[A-Za-z_])""")
+_LITERALS = {"true": True, "false": False, "null": None}
+_ORDER = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+
+class ExpressionError(ValueError):
+    """A `when:` that cannot be understood."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+        """Characters from the start of the expression to the mistake."""
+
+
+def is_number(value: object) -> bool:
+    """Say whether a value is a number; a boolean is none."""
+    return type(value) is int or type(value) is float
+
+
+def _comparable(left: object, right: object) -> bool:
+    return (is_number(left) and is_number(right)) or (type(left) is type(right) is str)
+
+
+def _contains(container: Any, needle: Any) -> bool:
+    if type(container) is str:
+        return type(needle) is str and needle in container
+    if type(container) is dict:
+        return type(needle) is str and needle in container
+    return type(container) is list and needle in container
+
+
+def _calculate(left: Any, operator: str, right: Any) -> int | float | None:
+    if not (is_number(left) and is_number(right)):
+        return None
+    try:
+        if operator == "+":
+            return left + right  # type: ignore[no-any-return]
+        if operator == "-":
+            return left - right  # type: ignore[no-any-return]
+        return left * right if operator == "*" else left / right  # type: ignore[no-any-return]
+    except ArithmeticError:
+        return None
+
+
+def _lower(value: Any) -> str | None:
+    return value.lower() if type(value) is str else None
+
+
+def _upper(value: Any) -> str | None:
+    return value.upper() if type(value) is str else None
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if type(value) in (str, list, dict) else None
+
+
+def _starts(value: Any, prefix: Any) -> bool:
+    return type(value) is str and type(prefix) is str and value.startswith(prefix)
+
+
+def _ends(value: Any, suffix: Any) -> bool:
+    return type(value) is str and type(suffix) is str and value.endswith(suffix)
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., Any], int, str]] = {
+    "lower": (_lower, 1, "the text in lower case"),
+    "upper": (_upper, 1, "the text in upper case"),
+    "length": (_length, 1, "the length of a text, list or object"),
+    "is_number": (is_number, 1, "whether it is a number (a boolean is none)"),
+    "starts_with": (_starts, 2, "whether the text begins so"),
+    "ends_with": (_ends, 2, "whether the text ends so"),
+    "matches": (lambda value, pattern: False, 2, "whether an RE2 pattern occurs in the text"),
+}
+
+
+class _Compiler:
+    """Turns one checked tree into the source of a Python expression over `event`."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+        self.temporaries = 0
+
+    def bind(self, value: Any) -> str:
+        name = f"_c{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def visit(self, node: ast.expr) -> str:
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                word = " and " if isinstance(op, ast.And) else " or "
+                return f"({word.join(self.visit(value) for value in values)})"
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return f"(not {self.visit(operand)})"
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return repr(-value)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                return self.comparison(left, ops, comparators)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                calculate = self.bind(_calculate)
+                sign = _ARITHMETIC[type(op)]
+                return f"{calculate}({self.visit(left)}, {sign!r}, {self.visit(right)})"
+            case ast.Call():
+                return self.call(node)
+            case ast.Constant(value=value) if value is None or type(value) in (
+                str,
+                int,
+                float,
+                bool,
+            ):
+                return repr(value)
+            case ast.Name(id=name) if name in _LITERALS:
+                return repr(_LITERALS[name])
+            case ast.List() | ast.Tuple() if not self.is_dotted_key(node):
+                return self.bind(self.literals(node))
+        return self.field(node)
+
+    def field(self, node: ast.expr) -> str:
+        return path.source_of_get(_keys(node))
+
+    @staticmethod
+    def is_dotted_key(node: ast.expr) -> bool:
+        return isinstance(node, ast.List) and isinstance(_only_text(node), str)
+
+    def literals(self, node: ast.List | ast.Tuple) -> tuple[Any, ...]:
+        return tuple(self.literal(element) for element in node.elts)
+
+    def literal(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=value) if value is None or isinstance(value, str | int | float):
+                return value
+            case ast.Name(id=name) if name in _LITERALS:
+                return _LITERALS[name]
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+        raise _error("a list may hold texts, numbers, true, false and null only", node)
+
+    def comparison(self, left: ast.expr, ops: list[ast.cmpop], rights: list[ast.expr]) -> str:
+        parts = []
+        for op, right in zip(ops, rights, strict=True):
+            parts.append(self.compare(left, op, right))
+            left = right
+        return parts[0] if len(parts) == 1 else f"({' and '.join(parts)})"
+
+    def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> str:
+        if isinstance(op, ast.Is | ast.IsNot):
+            raise _error("write == and != instead of is", left)
+        if isinstance(op, ast.In | ast.NotIn):
+            inside = self.membership(left, right)
+            return inside if isinstance(op, ast.In) else f"(not {inside})"
+        if isinstance(op, ast.Eq | ast.NotEq):
+            sign = "==" if isinstance(op, ast.Eq) else "!="
+            return f"({self.visit(left)} {sign} {self.visit(right)})"
+        sign, first, second = _ORDER[type(op)], self.visit(left), self.visit(right)
+        if isinstance(right, ast.Constant) and is_number(right.value):
+            self.temporaries += 1
+            value = f"_v{self.temporaries}"
+            kind = f"(type({value} := {first}) is int or type({value}) is float)"
+            return f"({kind} and {value} {sign} {second})"
+        return f"({self.bind(_comparable)}({first}, {second}) and {first} {sign} {second})"
+
+    def membership(self, needle: ast.expr, container: ast.expr) -> str:
+        if isinstance(container, ast.List | ast.Tuple):
+            return f"({self.visit(needle)} in {self.bind(self.literals(container))})"
+        return f"{self.bind(_contains)}({self.visit(container)}, {self.visit(needle)})"
+
+    def call(self, node: ast.Call) -> str:
+        name = node.func.id if isinstance(node.func, ast.Name) else "?"
+        if name not in FUNCTIONS:
+            raise _error(f'unknown function "{name}"{suggest(name, FUNCTIONS)}', node)
+        function, arity, _ = FUNCTIONS[name]
+        if len(node.args) != arity or node.keywords:
+            raise _error(f"{name}() takes {arity} argument{'s' * (arity > 1)}", node)
+        if name == "matches":
+            return self.pattern(node)
+        arguments = ", ".join(self.visit(argument) for argument in node.args)
+        return f"{self.bind(function)}({arguments})"
+
+    def pattern(self, node: ast.Call) -> str:
+        text = node.args[1]
+        if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+            raise _error("the pattern of matches() must be a text", node)
+        found = compile_pattern(text.value)
+        value = self.bind(lambda value: type(value) is str and found(value) is not None)
+        return f"{value}({self.visit(node.args[0])})"
+
+
+def suggest(word: str, known: Any) -> str:
+    """Give ` (did you mean "x"?)` where a known word is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def _only_text(node: ast.List) -> str | None:
+    if len(node.elts) == 1 and isinstance(node.elts[0], ast.Constant):
+        value = node.elts[0].value
+        return value if isinstance(value, str) else None
+    return None
+
+
+def _keys(node: ast.expr) -> tuple[str, ...]:
+    match node:
+        case ast.Name(id=name):
+            return (name.replace(AT, "@"),)
+        case ast.Attribute(value=value, attr=name):
+            return (*_keys(value), name.replace(AT, "@"))
+        case ast.Subscript(value=value, slice=ast.Constant(value=str() as key)):
+            return (*_keys(value), key)
+        case ast.List() if (key := _only_text(node)) is not None:
+            return (key,)
+    raise _error("only comparisons, and/or/not, in, literals, fields and functions may stand", node)
+
+
+def _error(message: str, node: ast.expr) -> ExpressionError:
+    return ExpressionError(message, node.col_offset)
+
+
+def _parse(text: str) -> ast.expr:
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"an expression is at most {MAX_LENGTH} characters")
+    text = text.replace("\n", " ")
+    source = _STRING_OR_AT.sub(lambda found: AT if found[0] == "@" else found[0], text)
+    try:
+        return ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        hint = " (write == to compare)" if re.search(r"[^=!<>]=[^=]", text) else ""
+        message = f"bad expression: {(error.msg or 'invalid syntax').replace(AT, '@')}{hint}"
+        raise ExpressionError(message, max((error.offset or 1) - 1, 0)) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ExpressionError("bad expression: too deep, or a NUL character") from None
+
+
+def compile_predicate(text: str) -> Callable[[Event], Any]:
+    """Compile a `when:` text to a function of the event; its result counts by its truth.
+
+    Raises ExpressionError with the offset of the mistake.
+    """
+    tree = _parse(text.strip())
+    compiler = _Compiler()
+    try:
+        source = compiler.visit(tree)
+    except ExpressionError as error:
+        before = text.strip().encode()[: error.offset].decode(errors="ignore")
+        raise ExpressionError(str(error), len(before)) from None
+    return define(("event",), source, compiler.names)
+
+
+def _check(text: str) -> str:
+    compile_predicate(text)
+    return text
+
+
+Predicate = Annotated[
+    str,
+    AfterValidator(_check),
+    Field(description='A condition, such as `level in ["ERROR"] and amount > 100`.'),
+]

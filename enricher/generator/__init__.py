@@ -1,0 +1,14 @@
+"""Make realistic and hostile events for demonstrations, tests and benchmarks."""
+
+from enricher.generator.customers import users
+from enricher.generator.events import GeneratedRecord, generate
+from enricher.generator.hostile import DEAD_LETTER_CASES, HostileRecord, hostile
+
+__all__ = [
+    "DEAD_LETTER_CASES",
+    "GeneratedRecord",
+    "HostileRecord",
+    "generate",
+    "hostile",
+    "users",
+]

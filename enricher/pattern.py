@@ -1,0 +1,65 @@
+"""Patterns on data that others send: RE2, whose time is linear in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Groups = tuple[str | None, ...]
+"""What a pattern found: the whole match, then each group; None for one that took no part."""
+
+
+def compile_pattern(text: str) -> Callable[[str], Groups | None]:
+    """Compile an RE2 pattern to a function that searches a text. Raises ValueError.
+
+    The wrapper class of google-re2 costs ten times the match itself, so the binding below it is
+    called; a test holds the two to the same answers.
+    """
+    pattern = _compile(text)
+    match = pattern._regexp.Match  # noqa: SLF001 - see above
+    anchor = _anchor()
+
+    def search(subject: str) -> Groups | None:
+        encoded = subject.encode()
+        spans = match(anchor, encoded, 0, len(encoded))
+        if spans[0][0] < 0:
+            return None
+        return tuple(
+            encoded[start:end].decode() if start >= 0 else None for start, end in spans
+        )
+
+    return search
+
+
+def compile_finder(text: str) -> Callable[[bytes], bool]:
+    """Compile an RE2 pattern over bytes to a function that says whether it occurs."""
+    match = _compile(text, latin1=True)._regexp.Match  # noqa: SLF001
+    anchor = _anchor()
+    return lambda subject: match(anchor, subject, 0, len(subject))[0][0] >= 0
+
+
+def group_names(text: str) -> dict[str, int]:
+    """Give the named groups of a pattern and their numbers. Raises ValueError."""
+    return {
+        name.decode() if isinstance(name, bytes) else name: number
+        for name, number in _compile(text).groupindex.items()
+    }
+
+
+def _anchor():  # type: ignore[no-untyped-def] # noqa: ANN202 - google-re2 has no types
+    import re2  # noqa: PLC0415
+
+    return re2._Anchor.UNANCHORED  # noqa: SLF001
+
+
+def _compile(text: str, *, latin1: bool = False):  # type: ignore[no-untyped-def] # noqa: ANN202
+    import re2  # noqa: PLC0415 - costs start-up time, and few pipelines use it
+
+    options = re2.Options()
+    options.log_errors = False
+    if latin1:
+        options.encoding = re2.Options.Encoding.LATIN1
+    try:
+        return re2.compile(text.encode() if latin1 else text, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise ValueError(f"bad pattern {text!r}: {reason}") from None

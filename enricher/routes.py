@@ -1,0 +1,221 @@
+"""Where an event goes: the first route that matches names sink, index and id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from enricher import path, template
+from enricher.connections import STRICT
+from enricher.expression import Predicate
+from enricher.model import Event, Record
+from enricher.moment import LIMIT, MOMENTS, Moment, moment
+from enricher.template import Template
+
+DAY_MS = 86_400_000
+MAX_ID_BYTES = 512
+"""Elasticsearch's limit; a longer id falls back to the record's own."""
+MAX_INDEX_BYTES = 255
+_INDEX_TEXT = re.compile(r"[^\\/*?\"<>|,#\s:A-Z]*")
+_YEARS = (946_684_800_000, 4_133_980_800_000)
+"""2000-01-01 and 2101-01-01 in milliseconds since the epoch, UTC."""
+
+
+class Window(BaseModel):
+    """How far an event's time may lie from its record's; beyond it is out of range."""
+
+    model_config = STRICT
+    past_days: float = Field(default=30, ge=0)
+    future_days: float = Field(default=1, ge=0)
+
+
+class IndexTarget(BaseModel):
+    """An index of Elasticsearch (or of the embedded store)."""
+
+    model_config = STRICT
+    index: Template = Field(description="Such as `logs-{@timestamp:%Y.%m.%d}`.")
+    id: Template | None = Field(
+        default=None, description="The document's id; the record's own where not given or empty."
+    )
+    template: str | None = Field(default=None, description="The index template it relies on.")
+    allowed: dict[str, list[str]] = Field(
+        default_factory=dict, description="For a field in the index name: the values it may have."
+    )
+
+    @field_validator("index")
+    @classmethod
+    def _check_index(cls, text: str) -> str:
+        parts = template.parse(text)
+        first = parts[0].literal
+        if not first or first[0] in "-_+." or any(part.builtin for part in parts):
+            raise ValueError("an index name starts with a fixed text that begins with a letter")
+        for part in parts:
+            if not part.keys and not _INDEX_TEXT.fullmatch(part.literal):
+                raise ValueError(f'"{part.literal}" cannot stand in an index name')
+        if sum(bool(part.format) for part in parts) > 1:
+            raise ValueError("one time is enough in an index name")
+        return text
+
+    @model_validator(mode="after")
+    def _check_allowed(self) -> IndexTarget:
+        for part in template.parse(self.index):
+            field = path.render(part.keys) if part.keys else ""
+            if part.keys and not part.format and field not in self.allowed:
+                raise ValueError(
+                    f"an index name from data needs its values: write allowed: {{{field}: [a, b]}}"
+                )
+        for value in (value for values in self.allowed.values() for value in values):
+            if not value or not _INDEX_TEXT.fullmatch(value):
+                raise ValueError(f'"{value}" cannot stand in an index name')
+        return self
+
+
+class TopicTarget(BaseModel):
+    """A topic of Kafka; the key is the document's id."""
+
+    model_config = STRICT
+    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+
+
+class ConsoleTarget(BaseModel):
+    """Standard output, one JSON document a line."""
+
+    model_config = STRICT
+
+
+class Route(BaseModel):
+    """Sends the events for which `when` is true to one sink."""
+
+    model_config = STRICT
+    sinks: ClassVar[tuple[str, ...]] = ("elasticsearch", "kafka", "console")
+    when: Predicate | None = None
+    elasticsearch: IndexTarget | None = None
+    kafka: TopicTarget | None = None
+    console: ConsoleTarget | None = None
+
+    @model_validator(mode="after")
+    def _one_sink(self) -> Route:
+        if sum(getattr(self, sink) is not None for sink in self.sinks) != 1:
+            raise ValueError(f"a route names exactly one of {', '.join(self.sinks)}")
+        return self
+
+    @property
+    def sink(self) -> str:
+        """Give the name of the sink."""
+        return next(sink for sink in self.sinks if getattr(self, sink) is not None)
+
+    def namer(self, window: Window) -> Callable[[Event, Record], str | None]:
+        """Build the function that names the index; None where a field does not allow it."""
+        if self.elasticsearch is not None:
+            return index_namer(self.elasticsearch, window)
+        name = self.kafka.topic if self.kafka else "console"
+        return lambda _event, _record: name
+
+    def identifier(self) -> Callable[[Event], str | None] | None:
+        """Build the function that gives the document's own id, None where the record's counts."""
+        if self.elasticsearch is None or self.elasticsearch.id is None:
+            return None
+        parts = template.parse(self.elasticsearch.id)
+        render: Callable[[Event], Any] = (
+            path.getter(path.render(parts[0].keys))
+            if len(parts) == 1 and parts[0].keys and not parts[0].format
+            else template.renderer(self.elasticsearch.id)
+        )
+
+        def identify(event: Event) -> str | None:
+            text = render(event)
+            if type(text) is str and text and len(text.encode()) <= MAX_ID_BYTES:
+                return text
+            return None
+
+        return identify
+
+
+def index_namer(target: IndexTarget, window: Window) -> Callable[[Event, Record], str | None]:
+    """Build the function that names an index from an event's time and allowed values.
+
+    An event without a time, or with one outside the window around its record's timestamp, goes
+    to `<base>-outofrange`: a replay chooses the same index, and no year 9999 makes one.
+    """
+    parts = template.parse(target.index)
+    time_part = next((part for part in parts if part.format), None)
+    name_values = value_namer(parts, target.allowed)
+    if time_part is None:
+        return lambda event, _record: name_values(event, "")
+    get, moments, read, in_range = (
+        path.getter(path.render(time_part.keys)),
+        MOMENTS,
+        moment,
+        range_check(window),
+    )
+    out_of_range = f"{parts[0].literal.rstrip('-._')}-outofrange"
+    is_fixed = not any(part.keys and not part.format for part in parts)
+    names: dict[Moment, str] = {}
+
+    def name(event: Event, record: Record) -> str | None:
+        value = get(event)
+        time = (moments.get(value) if type(value) is str else None) or read(value)
+        if time is None or not in_range(time, value, record.timestamp):
+            return out_of_range
+        known = names.get(time) if is_fixed else None
+        if known is None:
+            known = name_values(event, time.local.strftime(time_part.format))
+            if known is not None and is_fixed:
+                if len(names) >= LIMIT:
+                    names.clear()
+                names[time] = known
+        return known
+
+    return name
+
+
+def value_namer(
+    parts: tuple[template.Part, ...], allowed: Mapping[str, list[str]]
+) -> Callable[[Event, str], str | None]:
+    """Build the function that puts a name together from literals, a time and allowed values."""
+    pieces = [
+        (part, path.getter(path.render(part.keys)), allowed.get(path.render(part.keys), []))
+        if part.keys
+        else (part, None, [])
+        for part in parts
+    ]
+
+    def name(event: Event, time: str) -> str | None:
+        texts = []
+        for part, get, values in pieces:
+            if get is None:
+                texts.append(part.literal)
+            elif part.format:
+                texts.append(time)
+            else:
+                value = get(event)
+                if value not in values:
+                    return None
+                texts.append(value)
+        return "".join(texts)
+
+    return name
+
+
+def range_check(window: Window) -> Callable[[Moment, str, int | None], bool]:
+    """Build the function that says whether a time may name an index.
+
+    A file's record has no timestamp of its own: only the years 2000-2100 are checked.
+    """
+    past, future = int(window.past_days * DAY_MS), int(window.future_days * DAY_MS)
+    inner_past, inner_future = past - 60_000, future - 60_000
+    first, last = _YEARS
+
+    def in_range(time: Moment, text: str, timestamp: int | None) -> bool:
+        if timestamp is None:
+            return 2000 <= time.year <= 2100
+        age = timestamp - time.epoch_ms
+        if -inner_future <= age <= inner_past:
+            return first <= timestamp < last
+        exact = timestamp - Moment.exact_ms(text)
+        return -future <= exact <= past and first <= timestamp < last
+
+    return in_range

@@ -1,0 +1,185 @@
+"""Write documents to Elasticsearch: nothing lost, nothing twice, whatever it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from enricher.connections import ElasticsearchConnection
+from enricher.model import Document, Rejected, Unavailable
+from enricher.sinks import bulk, templates
+from enricher.sinks.concurrency import Concurrency
+from enricher.sinks.elasticsearch_client import Answer, ElasticsearchClient
+from enricher.sinks.waiting import Backoff, Notice
+
+_FILTER = "took,errors,items.*._id,items.*.status,items.*.error"
+_ADVICE = "check connections.elasticsearch"
+
+
+class ElasticsearchSink:
+    """Writes with `_bulk`, and keeps on until each document is settled.
+
+    Overload, errors of the server, lost connections and time-outs are retried for ever under
+    the same ids; missing rights and full disks are waited out (`blocked`). A document is given
+    back as rejected only where Elasticsearch blames the document itself.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword arguments with defaults
+        self,
+        connection: ElasticsearchConnection,
+        template_folders: Sequence[Path] = (),
+        *,
+        environment: Mapping[str, str] | None = None,
+        concurrency: int = 4,
+        compress: bool = False,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Prepare, without touching the network.
+
+        Args:
+            connection: with `hosts`.
+            template_folders: each with an `elasticsearch/` folder that `open()` installs.
+            environment: for the templates' `${NAME}`; the process's own by default.
+            concurrency: most requests under way at a time.
+            compress: gzip the bodies.
+            backoff: how long to wait between attempts.
+
+        Raises:
+            UserError: the connection cannot be used as it stands.
+        """
+        self.retries = 0
+        """Requests that were sent again, in whole or in part."""
+        self.conflicts = 0
+        """Documents that were there already under their own id: success."""
+        self.superseded = 0
+        """Documents older than what is stored under the id their route named: success."""
+        self._client = ElasticsearchClient(connection, compress=compress)
+        self._template_folders = tuple(template_folders)
+        self._environment = os.environ if environment is None else environment
+        self._concurrency = Concurrency(concurrency)
+        self._backoff = backoff or Backoff()
+        self._notice = Notice()
+        self._blocks: dict[object, str] = {}
+        # The server gives up on an unassigned shard before the client does, so that the other
+        # documents of the request get their answer.
+        patience_s = max(1, int(connection.timeout_s / 2))
+        self._target = f"/_bulk?timeout={patience_s}s&filter_path={_FILTER}"
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing can be written at the moment, for readiness; None while all is well."""
+        return next(iter(self._blocks.values()), None)
+
+    async def open(self) -> None:
+        """Wait until the server answers, then install the templates.
+
+        Raises:
+            UserError: a template is wrong.
+        """
+        call = object()
+        attempt = 0
+        try:
+            while reason := await self._prepare():
+                attempt += 1
+                await self._pause(call, reason, attempt)
+        finally:
+            self._blocks.pop(call, None)
+
+    async def write(self, documents: list[Document]) -> list[Rejected]:
+        """Return once every document is in the index or refused for good; give the latter.
+
+        Waits as long as it takes; cancelling it is safe at any point, the ids being the same
+        the next time.
+        """
+        sound, rejected = bulk.screen(documents)
+        call = object()
+        attempt = 0
+        work = [sound] if sound else []
+        try:
+            while work:
+                batch = work.pop()
+                settled, answer = await self._send(batch)
+                rejected += settled.rejected
+                self.conflicts += settled.conflicts
+                self.superseded += settled.superseded
+                work += reversed(settled.pieces)
+                again = _again(batch, settled)
+                if not again:
+                    attempt = 0
+                    self._blocks.pop(call, None)
+                    continue
+                # What has to wait goes first again: later documents must not overtake it.
+                work.append(again)
+                attempt += 1
+                self.retries += 1
+                hint_s = answer.retry_after_s if answer else 0.0
+                stuck = bool(settled.blocked) or answer is None
+                await self._pause(call, settled.reason, attempt, hint_s, stuck=stuck)
+        finally:
+            self._blocks.pop(call, None)
+        return rejected
+
+    async def close(self) -> None:
+        """Close the connections; every `write()` has ended or was cancelled before."""
+        await self._client.close()
+
+    async def _send(self, batch: list[Document]) -> tuple[bulk.Settled, Answer | None]:
+        """Send one request; no answer (None) leaves every document's outcome unknown."""
+        body = bulk.encode(batch)
+        since = await self._concurrency.acquire()
+        overloaded = True
+        try:
+            answer = await self._client.request("POST", self._target, body, "x-ndjson")
+            if answer.ok:
+                settled = bulk.settle(batch, answer.decode())
+            else:
+                settled = bulk.refuse(batch, answer.status, answer.decode())
+            overloaded = settled.overloaded
+            settled.reason = self._say(settled)
+        except Unavailable as error:
+            return bulk.Settled(retry=batch, reason=str(error)), None
+        finally:
+            self._concurrency.release(since, overloaded=overloaded)
+        return settled, answer
+
+    def _say(self, settled: bulk.Settled) -> str:
+        text = f"elasticsearch at {self._client.address}: {settled.reason}"
+        if settled.blocked:
+            return f"{text}; waiting until that is put right, nothing is lost meanwhile"
+        return f"{text}; retrying"
+
+    async def _pause(
+        self, call: object, reason: str, attempt: int, hint_s: float = 0.0, *, stuck: bool = True
+    ) -> None:
+        """Wait for the next attempt; say why once a minute, and in `blocked` where it is stuck."""
+        self._blocks.pop(call, None)
+        if stuck:
+            self._blocks[call] = reason
+        self._notice.error(reason)
+        await asyncio.sleep(self._backoff.delay(attempt, hint_s))
+
+    async def _prepare(self) -> str:
+        """Give why the server is not ready to be written to, or an empty text if it is."""
+        where = f"elasticsearch at {self._client.address}"
+        try:
+            answer = await self._client.request("GET", "/")
+            # Any other status is an answer: a key may write and yet not see this page.
+            if answer.status in (401, 429) or answer.status >= 500:
+                kind, reason = bulk.cause(answer.decode())
+                return f"{where} answers {answer.status} {kind} {reason}; retrying; {_ADVICE}"
+            for folder in self._template_folders:
+                await templates.install(self._client, folder, self._environment)
+        except (Unavailable, templates.Refused) as error:
+            return str(error)
+        return ""
+
+
+def _again(batch: list[Document], settled: bulk.Settled) -> list[Document]:
+    if not settled.blocked:
+        return settled.retry
+    if not settled.retry:
+        return settled.blocked
+    waiting = {id(document) for document in (*settled.retry, *settled.blocked)}
+    return [document for document in batch if id(document) in waiting]

@@ -1,0 +1,53 @@
+"""How long to wait before another attempt, and how often to say why."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential backoff with full jitter: many writers that failed together spread out."""
+
+    base_s: float = 0.1
+    cap_s: float = 30.0
+    longest_hint_s: float = 300.0
+    """A server's Retry-After beyond this is taken for a mistake: it would stall the pipeline."""
+
+    def delay(self, attempt: int, hint_s: float = 0.0) -> float:
+        """Give the seconds to wait after the given attempt (1 is the first).
+
+        Args:
+            attempt: how many attempts in a row have failed.
+            hint_s: the server's Retry-After in seconds: a lower bound that jitter is added to.
+        """
+        ceiling = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 30))
+        jitter = random.uniform(0.0, ceiling)  # noqa: S311 - spreads load, guards nothing
+        return min(max(hint_s, 0.0), self.longest_hint_s) + jitter
+
+
+class Notice:
+    """A log line that repeats at most once a minute while its cause lasts."""
+
+    def __init__(self, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Repeat after `every_s` seconds, by a clock that gives seconds."""
+        self._every_s = every_s
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def error(self, text: str) -> None:
+        """Log the text as an error, unless the same text was logged within the interval."""
+        now = self._clock()
+        if now - self._last.get(text, -self._every_s) < self._every_s:
+            return
+        # Texts carry a server's reason and so have no bound of their own.
+        self._last = {old: at for old, at in self._last.items() if now - at < self._every_s}
+        self._last[text] = now
+        log.error(text)

@@ -1,0 +1,8 @@
+"""The catalogue of sources: one line here and one file make a source."""
+
+from __future__ import annotations
+
+from enricher.sources.file import File
+from enricher.sources.kafka import Kafka
+
+SOURCES: dict[str, type[File | Kafka]] = {"kafka": Kafka, "file": File}

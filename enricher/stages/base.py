@@ -1,0 +1,124 @@
+"""What a stage is: YAML fields that compile to one function.
+
+A stage is a frozen pydantic model. `compile()` returns a plain `def` of one event (and, where
+the function has a second parameter, of its record) or an `async def` of a whole batch. It opens
+files, never the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, Field
+
+from enricher.connections import STRICT
+from enricher.expression import Predicate
+from enricher.model import Event, Failure, Record
+
+EventFunction = Callable[[Event], None] | Callable[[Event, Record], None]
+BatchFunction = Callable[[list[Event]], Awaitable[Mapping[int, str]]]
+"""Changes the events of a batch; gives the reason by index for those that failed."""
+Decoder = Callable[[list[Record]], list[Event | Failure]]
+"""Turns a batch of records into events; a failure stands where a record is refused."""
+
+
+class Lookups(Protocol):
+    """A store of values by key, asked once for a batch."""
+
+    async def get_many(self, keys: list[str]) -> list[bytes | None]:
+        """Give the raw values in order. Raises `Unavailable`."""
+        ...
+
+
+class NoLookups:
+    """Stands where no store is configured, as in a dry-run: it knows nobody."""
+
+    async def get_many(self, keys: list[str]) -> list[bytes | None]:
+        """Give None for every key."""
+        return [None] * len(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a stage may ask for while it compiles."""
+
+    folder: Path = Path()
+    """The pipeline file's own; relative paths start here."""
+    allow_python: bool = False
+    builtins: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """What `{$now}` and the like stand for."""
+    lookups: Lookups = field(default_factory=NoLookups)
+    geoip_database: Path | None = None
+
+    def path(self, name: Path) -> Path:
+        """Find a file that the pipeline names."""
+        return name if name.is_absolute() else self.folder / name
+
+
+class Example(NamedTuple):
+    """A runnable example: shown in the reference, run as a test."""
+
+    title: str
+    yaml: str
+    given: Event
+    expect: Event
+    """The event after the stage; for a failure with its `tags` and `failures`."""
+    lookups: Mapping[str, bytes] = {}
+
+
+class Stage(BaseModel):
+    """The fields that every stage has."""
+
+    model_config = STRICT
+    kind: ClassVar[str] = ""
+    """Its name in YAML."""
+    examples: ClassVar[tuple[Example, ...]] = ()
+    decodes: ClassVar[bool] = False
+    """Whether it turns the raw record into the event; such a stage stands first."""
+    drops: ClassVar[bool] = False
+    """Whether it may raise `Drop`."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="Names the failure tag `_<name>_failure`; the stage's type where not given.",
+    )
+    when: Predicate | None = Field(default=None, description="Skip the stage unless this is true.")
+    on_error: Literal["tag", "dead_letter"] = Field(
+        default="tag",
+        description="`tag`: note the failure in the event and go on. `dead_letter`: stop there.",
+    )
+
+    def compile(self, context: Context) -> EventFunction | BatchFunction | Decoder:
+        """Build the function that does the work."""
+        raise NotImplementedError
+
+
+def require_text(value: Any, field: str) -> str:
+    """Give a value that must be a text. Raises `Failure`."""
+    if type(value) is not str:
+        raise Failure(f"{field} is {kind_of(value)}, not a text")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """Name the JSON type of a value, as its user would."""
+    names = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
+    return "null" if value is None else names.get(type(value), "an object")
+
+
+def note_failure(event: Event, name: str, reason: str) -> None:
+    """Add the tag `_<name>_failure` and the reason; what `tags` held before stays."""
+    tags = event.get("tags")
+    held = tags if type(tags) is list else [] if tags is None else [tags]
+    event["tags"] = [*held, f"_{name}_failure"]
+    failures = event.get("failures")
+    held_failures = failures if type(failures) is dict else {}
+    event["failures"] = {**held_failures, name: reason[:MAX_REASON]}
+
+
+MAX_REASON = 500
+"""Characters of a reason that are kept."""

@@ -1,0 +1,161 @@
+"""Decode a record: JSON, or an envelope around it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, ClassVar, Literal
+
+import orjson
+from pydantic import Field
+
+from enricher.model import Event, Failure, Record
+from enricher.pattern import compile_finder
+from enricher.stages.base import Context, Decoder, Example, Stage, note_failure
+
+_INT64 = range(-(2**63), 2**63)
+_LONG_DIGITS = re.compile(rb"[0-9]{19}")
+_SUSPICIOUS = r'[0-9]{19}|"\.[^"]*"\s*:|\.\.[^"]*"\s*:|\."\s*:|""\s*:|\\u00[^"]*"\s*:'
+"""What may be an integer beyond 64 bits, or a key that Elasticsearch refuses."""
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL)
+
+
+class Json(Stage):
+    """Decode the record as one JSON object; stands first.
+
+    A record whose `envelope` field is a text that holds a JSON object is merged: the inner
+    value wins, and the envelope goes. Refused (dead letter): what is not JSON, no object, not
+    UTF-8, deeper than `max_depth`, larger than `max_bytes`, or has a key that Elasticsearch
+    cannot hold (empty, with NUL, with a dot at an end or two in a row). An integer outside
+    64 bits is kept as text and tagged.
+    """
+
+    kind: ClassVar[str] = "json"
+    decodes: ClassVar[bool] = True
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example(
+            "an envelope is opened",
+            "json: {envelope: message}",
+            {"message": '{"level": "INFO", "message": "paid"}', "host": "a"},
+            {"host": "a", "level": "INFO", "message": "paid"},
+        ),
+        Example(
+            "a message for people stays",
+            "json: {envelope: message}",
+            {"message": "paid"},
+            {"message": "paid"},
+        ),
+    )
+    on_error: Literal["dead_letter"] = "dead_letter"
+    envelope: str | None = Field(default=None, description="A field that may hold the event.")
+    max_bytes: int = Field(default=1 << 20, gt=0, description="Of one record.")
+    max_depth: int = Field(default=64, gt=0, le=200, description="Of nested objects and lists.")
+
+    def compile(self, context: Context) -> Decoder:  # noqa: ARG002
+        """Build the decoder: size and depth are checked before a record is parsed."""
+        loads, suspicious = orjson.loads, compile_finder(_SUSPICIOUS)
+        envelope, max_bytes, max_depth = self.envelope, self.max_bytes, self.max_depth
+        decode_one = self.decode_one
+
+        def decode(records: list[Record]) -> list[Event | Failure]:
+            plain = not suspicious(b"\n".join([record.value for record in records]))
+            events: list[Event | Failure] = []
+            for record in records:
+                value = record.value
+                try:
+                    if (
+                        plain
+                        and len(value) <= max_bytes
+                        and value.count(b"{") + value.count(b"[") <= max_depth
+                        and type(event := loads(value)) is dict
+                        and envelope not in event
+                    ):
+                        events.append(event)
+                    else:
+                        events.append(decode_one(value, suspicious(value)))
+                except Failure as failure:
+                    events.append(failure)
+                except (ValueError, TypeError, RecursionError) as error:
+                    events.append(Failure(f"not JSON: {error}", "NotJson"))
+            return events
+
+        return decode
+
+    def decode_one(self, value: bytes, suspicious: bool) -> Event:
+        """Decode a record with every check. Raises Failure and JSONDecodeError."""
+        if len(value) > self.max_bytes:
+            raise Failure(f"larger than {self.max_bytes} bytes", "TooLarge")
+        if value.count(b"{") + value.count(b"[") > self.max_depth:
+            check_depth(value, self.max_depth)
+        event = self.parse(value) if suspicious else orjson.loads(value)
+        if type(event) is not dict:
+            raise Failure("JSON, but not an object", "NotAnObject")
+        inner = event.get(self.envelope)
+        if type(inner) is str and inner.lstrip()[:1] == "{":
+            event = self.open_envelope(event, inner.encode())
+        return event
+
+    def open_envelope(self, event: Event, value: bytes) -> Event:
+        """Merge the object that the envelope holds; leave any other text as it is."""
+        if value.count(b"{") + value.count(b"[") > self.max_depth:
+            check_depth(value, self.max_depth)
+        try:
+            inner = self.parse(value)
+        except orjson.JSONDecodeError:
+            return event
+        if type(inner) is not dict:
+            return event
+        return {key: event[key] for key in event if key != self.envelope} | inner
+
+    def parse(self, value: bytes) -> Any:
+        """Parse with care: check every key, keep integers outside 64 bits as text.
+
+        Raises Failure, and JSONDecodeError as orjson does.
+        """
+        long_integers = 0
+
+        def parse_int(digits: str) -> int | str:
+            nonlocal long_integers
+            if len(digits) < 19 or (len(digits) <= 20 and int(digits) in _INT64):
+                return int(digits)
+            long_integers += 1
+            return digits
+
+        if _LONG_DIGITS.search(value):
+            parsed = json.loads(value, parse_int=parse_int, parse_constant=_refuse)
+            orjson.dumps(parsed)  # refuses what orjson.loads would: lone surrogates
+        else:
+            parsed = orjson.loads(value)
+        check_keys(parsed)
+        if long_integers and type(parsed) is dict:
+            reason = f"{long_integers} integer(s) outside 64 bits kept as text"
+            note_failure(parsed, self.name or self.kind, reason)
+        return parsed
+
+
+def _refuse(constant: str) -> None:
+    raise Failure(f"not JSON: {constant}", "NotJson")
+
+
+def check_depth(value: bytes, limit: int) -> None:
+    """Raise `Failure` where brackets outside texts nest deeper than the limit."""
+    depth = 0
+    for found in _BRACKETS.finditer(value):
+        if found[0] in (b"[", b"{"):
+            depth += 1
+            if depth > limit:
+                raise Failure(f"nested deeper than {limit}", "TooDeep")
+        elif found[0] in (b"]", b"}"):
+            depth -= 1
+
+
+def check_keys(value: Any) -> None:
+    """Raise `Failure` for a key that Elasticsearch cannot hold."""
+    if type(value) is list:
+        for element in value:
+            check_keys(element)
+    elif type(value) is dict:
+        for key, element in value.items():
+            if not key or key[0] == "." or key[-1] == "." or ".." in key or "\x00" in key:
+                raise Failure(f"the key {key[:64]!r} cannot be indexed", "BadKey")
+            check_keys(element)

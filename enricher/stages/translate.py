@@ -1,0 +1,80 @@
+"""Translate a value by a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import orjson
+import yaml
+from pydantic import Field, model_validator
+
+from enricher import path
+from enricher.model import Event
+from enricher.path import FieldPath
+from enricher.stages.base import Context, EventFunction, Example, Stage
+
+
+class Translate(Stage):
+    """Look a value up in a table and write what stands there.
+
+    A value that the table lacks becomes `default`; without a default nothing is written. An
+    absent or null field is left alone.
+    """
+
+    kind: ClassVar[str] = "translate"
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example(
+            "a region by state",
+            "translate: {field: state, target: region, table: {kerala: south}, default: other}",
+            {"state": "kerala"},
+            {"state": "kerala", "region": "south"},
+        ),
+        Example(
+            "not in the table",
+            "translate: {field: state, target: region, table: {kerala: south}, default: other}",
+            {"state": "goa"},
+            {"state": "goa", "region": "other"},
+        ),
+    )
+    field: FieldPath
+    target: FieldPath
+    table: dict[str, Any] | None = Field(default=None, description="Values by key.")
+    file: Path | None = Field(default=None, description="A YAML or JSON file with the table.")
+    default: Any = Field(default=None, description="For a value that the table lacks.")
+
+    @model_validator(mode="after")
+    def _one_table(self) -> Translate:
+        if (self.table is None) == (self.file is None):
+            raise ValueError("give either table or file")
+        return self
+
+    def compile(self, context: Context) -> EventFunction:
+        """Load the table and build the function. Raises ValueError for a bad file."""
+        get, put = path.getter(self.field), path.setter(self.target)
+        table = self.table if self.file is None else load_table(context.path(self.file))
+        default = self.default
+
+        def translate(event: Event) -> None:
+            value = get(event)
+            if value is None:
+                return
+            found = table.get(value if type(value) is str else str(value), default)
+            if found is not None:
+                put(event, found)
+
+        return translate
+
+
+def load_table(file: Path) -> dict[str, Any]:
+    """Read a table from a YAML or JSON file. Raises ValueError that names the file."""
+    try:
+        text = file.read_bytes()
+        table = orjson.loads(text) if file.suffix == ".json" else yaml.load(text, yaml.CBaseLoader)
+    except OSError as error:
+        raise ValueError(f"table {file} cannot be read: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"table {file} is broken: {' '.join(str(error).split())}") from None
+    if not isinstance(table, dict):
+        raise ValueError(f"table {file} must be one mapping")  # noqa: TRY004
+    return table

@@ -1,0 +1,144 @@
+"""Text with `{field}` in it. A missing field makes no text at all, never a literal `{field}`.
+
+`{a.b}` is a field, `{@timestamp:%Y.%m.%d}` a time written by strftime's rules, `{$name}` one of
+the values the caller offers; `{{` and `}}` stand for braces. Event data is never a format string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import orjson
+from pydantic import AfterValidator, Field
+
+from enricher import path
+from enricher.expression import suggest
+from enricher.inline import define
+from enricher.model import Event
+from enricher.moment import moment
+
+BUILTINS = {
+    "now": "the time of processing, ISO 8601 in UTC",
+    "hostname": "the name of this machine",
+    "version": "the version of enricher",
+    "pipeline": "the name of the pipeline",
+}
+_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_SAFE_FORMAT = re.compile(r"(?:%[YmdHMjGVuyZ]|[-._ /:T0-9])+")
+"""Nothing below the minute: see `Moment`."""
+
+
+class Part(NamedTuple):
+    """A literal (`keys` empty), a field, or a builtin."""
+
+    literal: str
+    keys: tuple[str, ...] = ()
+    format: str = ""
+    builtin: str = ""
+
+
+def parse(text: str) -> tuple[Part, ...]:
+    """Split a template into its parts. Raises ValueError that says what is wrong."""
+    parts: list[Part] = []
+    literal, position = "", 0
+    for found in _PART.finditer(text):
+        literal += text[position : found.start()]
+        position = found.end()
+        if found[0] in ("{{", "}}"):
+            literal += found[0][0]
+            continue
+        if found[1] is None:
+            raise ValueError(f'a single "{found[0]}" in "{text}": write {found[0] * 2}')
+        if literal:
+            parts.append(Part(literal))
+        literal = ""
+        parts.append(_field(found[1]))
+    literal += text[position:]
+    if literal or not parts:
+        parts.append(Part(literal))
+    return tuple(parts)
+
+
+def _field(inside: str) -> Part:
+    if inside.startswith("$"):
+        if inside[1:] not in BUILTINS:
+            known = suggest(inside[1:], BUILTINS) or f" (there are {', '.join(BUILTINS)})"
+            raise ValueError(f'unknown value "{{{inside}}}"{known}')
+        return Part("", builtin=inside[1:])
+    field, _, time_format = inside.partition(":%")
+    if time_format and not _SAFE_FORMAT.fullmatch(f"%{time_format}"):
+        raise ValueError(f'"%{time_format}" is no time format (write it like %Y.%m.%d)')
+    return Part("", path.parse(field), f"%{time_format}" if time_format else "")
+
+
+def as_text(value: Any) -> str:
+    """Write a value as text: None as nothing, objects and lists as JSON."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    if type(value) is bool:
+        return "true" if value else "false"
+    return str(value) if type(value) in (int, float) else orjson.dumps(value).decode()
+
+
+def renderer(
+    text: str, builtins: Mapping[str, Callable[[], str]] | None = None
+) -> Callable[[Event], str | None]:
+    """Build the function that fills a template in.
+
+    It gives None where a field is missing or an empty text.
+    """
+    names: dict[str, Any] = {"as_text": as_text}
+    pieces, conditions = [], []
+    for number, part in enumerate(parse(text)):
+        if part.builtin:
+            names[f"builtin_{number}"] = (builtins or {})[part.builtin]
+            pieces.append(f"builtin_{number}()")
+        elif not part.keys:
+            pieces.append(repr(part.literal))
+        else:
+            conditions.append(f"(_t{number} := {_source(part, number, names)})")
+            pieces.append(f"_t{number}")
+    joined = " + ".join(pieces)
+    if conditions:
+        joined = f"({joined} if {' and '.join(conditions)} else None)"
+    return define(("event",), joined, names)
+
+
+def lenient_renderer(text: str, missing: str = "–") -> Callable[[Event], str]:
+    """Build the function that fills a template in for people; a missing field becomes `–`."""
+    names: dict[str, Any] = {"as_text": as_text}
+    pieces = [
+        f"({_source(part, number, names)} or {missing!r})" if part.keys else repr(part.literal)
+        for number, part in enumerate(parse(text))
+    ]
+    return define(("event",), " + ".join(pieces), names)
+
+
+def _source(part: Part, number: int, names: dict[str, Any]) -> str:
+    """Write the expression that gives a field as text, empty where it is missing."""
+    get = path.source_of_get(part.keys)
+    if not part.format:
+        return f"(_r{number} if type(_r{number} := {get}) is str else as_text(_r{number}))"
+
+    def format_time(value: Any) -> str:
+        time = moment(value)
+        return time.local.strftime(part.format) if time else ""
+
+    names[f"format_{number}"] = format_time
+    return f"format_{number}({get})"
+
+
+def _check(text: str) -> str:
+    parse(text)
+    return text
+
+
+Template = Annotated[
+    str,
+    AfterValidator(_check),
+    Field(description="Text with `{field}` or `{@timestamp:%Y.%m.%d}` in it."),
+]
