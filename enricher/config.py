@@ -14,13 +14,14 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from enricher import document
 from enricher.connections import STRICT, Connections, File, Text
 from enricher.document import Document, Path_
-from enricher.expression import ExpressionError, Predicate, suggest
+from enricher.expression import ExpressionError, Predicate
 from enricher.model import ConfigError, Problem
 from enricher.routes import Route, Window
 from enricher.sources import SOURCES
 from enricher.stages import STAGES
 from enricher.stages.base import Stage
 from enricher.template import Template
+from enricher.words import suggest
 
 Labels = dict[str, Template]
 Model = TypeVar("Model", bound=BaseModel)

@@ -7,7 +7,6 @@ unlike types are false, never an exception. Parsed once, checked, compiled to on
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from enricher import path
 from enricher.inline import define
 from enricher.model import Event
 from enricher.pattern import compile_pattern
+from enricher.words import suggest
 
 AT = "ǁ"
 """Stands for `@` while Python parses: one letter, so that columns stay right."""
@@ -208,12 +208,6 @@ class _Compiler:
         found = compile_pattern(text.value)
         value = self.bind(lambda value: type(value) is str and found(value) is not None)
         return f"{value}({self.visit(node.args[0])})"
-
-
-def suggest(word: str, known: Any) -> str:
-    """Give ` (did you mean "x"?)` where a known word is close, else nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f' (did you mean "{close[0]}"?)' if close else ""
 
 
 def _only_text(node: ast.List) -> str | None:

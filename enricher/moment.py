@@ -1,7 +1,7 @@
-"""Times of events: read once, kept by the minute.
+"""Times of events: read once, kept by the hour.
 
-A wall-clock offset and a date hold for a whole minute, so they are worked out once a minute and
-looked up after that. `MOMENTS` maps the full text of a local ISO 8601 time to its minute.
+A wall-clock offset and a date hold for a whole hour, so they are worked out once an hour of event
+time and looked up after that. `MOMENTS` maps the full text of a local time to its hour.
 """
 
 from __future__ import annotations
@@ -9,27 +9,30 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 LIMIT = 1 << 14
 """Entries that a cache here may hold before it starts again."""
 _SECONDS = frozenset(f":{second:02}" for second in range(60))
+_MINUTES = {f":{minute:02}": minute for minute in range(60)}
+_TEXTS = tuple(f"{minute % 60:02}" for minute in range(120))
+_SIGNS = frozenset("+-")
 _FRACTION = re.compile(r".{7,11}[0-9:]*[.,]([0-9]+)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Moment:
-    """One local minute: what stages and routes ask of a time."""
+    """One local hour: what stages and routes ask of a time."""
 
     __slots__ = ("epoch_ms", "hour", "local", "month_day", "year")
 
     def __init__(self, local: datetime) -> None:
-        self.local = local
+        self.local = local.replace(minute=0, second=0, microsecond=0)
         self.hour = local.hour
         self.month_day = local.month * 100 + local.day
         self.year = local.year
-        self.epoch_ms = to_epoch_ms(local.replace(second=0, microsecond=0))
+        self.epoch_ms = to_epoch_ms(self.local)
 
     @staticmethod
     def exact_ms(text: str) -> int:
@@ -72,12 +75,12 @@ def read(text: str, default: tzinfo) -> datetime:
 
 
 def moment(text: Any) -> Moment | None:
-    """Give the minute of a time that carries an offset; None where the value is no such time."""
+    """Give the hour of a time that carries an offset; None where the value is no such time."""
     found = MOMENTS.get(text) if type(text) is str else None
     if found is None and type(text) is str:
         try:
             time = datetime.fromisoformat(text)
-            found = Moment(time) if time.tzinfo else None
+            found = hour_of(time) if time.tzinfo else None
         except (ValueError, OverflowError):
             return None
         if found is not None:
@@ -85,11 +88,36 @@ def moment(text: Any) -> Moment | None:
     return found
 
 
+_HOURS: dict[tuple[object, ...], Moment] = {}
+
+
+def hour_of(time: datetime) -> Moment:
+    """Give the hour that a time lies in; the same object for the same hour, while it is kept."""
+    key = (time.year, time.month, time.day, time.hour, time.utcoffset())
+    found = _HOURS.get(key)
+    if found is None:
+        if len(_HOURS) >= LIMIT:
+            _HOURS.clear()
+        found = _HOURS[key] = Moment(time)
+    return found
+
+
 def keep(text: str, found: Moment) -> None:
-    """Remember the minute of a text; the cache is bounded."""
+    """Remember the hour of a text; the cache is bounded."""
     if len(MOMENTS) >= LIMIT:
         MOMENTS.clear()
     MOMENTS[text] = found
+
+
+class Hour(NamedTuple):
+    """How the times of one hour of some zone are written in the target zone."""
+
+    shift: int
+    """Minutes to add, 0 to 59; what goes over the hour is in `after`."""
+    before: tuple[str, Moment]
+    """`2025-10-20T15:` and its hour, for minutes that stay below 60."""
+    after: tuple[str, Moment]
+    offset: str
 
 
 class Converter:
@@ -98,46 +126,58 @@ class Converter:
     def __init__(self, target: tzinfo, default: tzinfo | None = None) -> None:
         self.target = target
         self.default = default or target
-        self._minutes: dict[str, tuple[str, str, Moment]] = {}
+        self._hours: dict[str, Hour] = {}
 
     def convert(self, text: str) -> str:
         """Give `2025-10-20T15:45:30.123+05:30` for `2025-10-20T10:15:30.123Z`.
 
         Raises ValueError or OverflowError for a text that is no time within the calendar.
         """
-        if text[-1:] == "Z" and text[16:19] in _SECONDS:
-            rest = text[16:-1]
-            known = self._minutes.get(text[:16])
-            if known is not None and (
+        end = -1 if text[-1:] == "Z" else -6 if text[-6:-5] in _SIGNS else 0
+        minute = _MINUTES.get(text[13:16])
+        if end and minute is not None and text[16:19] in _SECONDS:
+            rest = text[16:end]
+            hour = self._hours.get(f"{text[:13]}{text[end:]}")
+            if hour is not None and (
                 len(rest) == 3 or (rest[3] == "." and rest[4:].isdigit() and rest.isascii())
             ):
-                converted = f"{known[0]}{rest}{known[1]}"
+                minute += hour.shift
+                prefix, found = hour.before if minute < 60 else hour.after
+                converted = f"{prefix}{_TEXTS[minute]}{rest}{hour.offset}"
                 if len(MOMENTS) >= LIMIT:
                     MOMENTS.clear()
-                MOMENTS[converted] = known[2]
+                MOMENTS[converted] = found
                 return converted
-        return self._convert_any(text)
+        return self._convert_any(text, end)
 
-    def _convert_any(self, text: str) -> str:
+    def _convert_any(self, text: str, end: int) -> str:
         time = read(text, _steady(self.default, text))
         local = time.astimezone(_steady(self.target, text))
         fraction = _FRACTION.match(text)
-        offset = local.isoformat()[-6:]
-        if fraction:
-            converted = f"{local.replace(tzinfo=None, microsecond=0).isoformat()}.{fraction[1]}{offset}"
-        else:
-            converted = local.replace(microsecond=0).isoformat()
-        self._remember(text, local, offset, converted)
+        whole = local.replace(microsecond=0).isoformat()
+        converted = f"{whole[:-6]}.{fraction[1]}{whole[-6:]}" if fraction else whole
+        keep(converted, hour_of(local))
+        if end and text[10:11] == "T" and text[13:14] == text[16:17] == ":":
+            self._remember(f"{text[:13]}{text[end:]}", time.replace(minute=0, second=0))
         return converted
 
-    def _remember(self, text: str, local: datetime, offset: str, converted: str) -> None:
-        found = Moment(local)
-        keep(converted, found)
-        canonical = text[-1:] == "Z" and text[10:11] == "T" and text[13:14] == text[16:17] == ":"
-        if canonical and local.utcoffset() == local.replace(second=0).utcoffset():
-            if len(self._minutes) >= LIMIT:
-                self._minutes.clear()
-            self._minutes[text[:16]] = (converted[:16], offset, found)
+    def _remember(self, key: str, start: datetime) -> None:
+        """Keep how an hour is converted, where its offset does not change on the way."""
+        try:
+            first = start.astimezone(_steady(self.target, key))
+            last = (start + timedelta(minutes=59, seconds=59)).astimezone(first.tzinfo)
+        except OverflowError:
+            return
+        if first.utcoffset() != last.utcoffset() or first.second:
+            return
+        if len(self._hours) >= LIMIT:
+            self._hours.clear()
+        self._hours[key] = Hour(
+            first.minute,
+            (first.isoformat()[:14], hour_of(first)),
+            (last.isoformat()[:14], hour_of(last)),
+            first.isoformat()[-6:],
+        )
 
     def from_epoch_ms(self, epoch_ms: int) -> str:
         """Convert a broker's timestamp. Raises OverflowError outside the calendar."""
@@ -146,5 +186,5 @@ class Converter:
         except (OSError, ValueError) as error:
             raise OverflowError(str(error)) from None
         converted = local.isoformat(timespec="milliseconds")
-        keep(converted, Moment(local))
+        keep(converted, hour_of(local))
         return converted

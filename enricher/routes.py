@@ -16,6 +16,7 @@ from enricher.moment import LIMIT, MOMENTS, Moment, moment
 from enricher.template import Template
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 MAX_ID_BYTES = 512
 """Elasticsearch's limit; a longer id falls back to the record's own."""
 MAX_INDEX_BYTES = 255
@@ -206,14 +207,14 @@ def range_check(window: Window) -> Callable[[Moment, str, int | None], bool]:
     A file's record has no timestamp of its own: only the years 2000-2100 are checked.
     """
     past, future = int(window.past_days * DAY_MS), int(window.future_days * DAY_MS)
-    inner_past, inner_future = past - 60_000, future - 60_000
+    inner_past, inner_future = past - HOUR_MS, future - HOUR_MS
     first, last = _YEARS
 
     def in_range(time: Moment, text: str, timestamp: int | None) -> bool:
         if timestamp is None:
             return 2000 <= time.year <= 2100
         age = timestamp - time.epoch_ms
-        if -inner_future <= age <= inner_past:
+        if -inner_future <= age <= inner_past:  # certain for the whole hour
             return first <= timestamp < last
         exact = timestamp - Moment.exact_ms(text)
         return -future <= exact <= past and first <= timestamp < last

@@ -14,10 +14,10 @@ import orjson
 from pydantic import AfterValidator, Field
 
 from enricher import path
-from enricher.expression import suggest
 from enricher.inline import define
 from enricher.model import Event
 from enricher.moment import moment
+from enricher.words import suggest
 
 BUILTINS = {
     "now": "the time of processing, ISO 8601 in UTC",
@@ -26,8 +26,8 @@ BUILTINS = {
     "pipeline": "the name of the pipeline",
 }
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_SAFE_FORMAT = re.compile(r"(?:%[YmdHMjGVuyZ]|[-._ /:T0-9])+")
-"""Nothing below the minute: see `Moment`."""
+_SAFE_FORMAT = re.compile(r"(?:%[YmdHjGVuyZ]|[-._ /:T0-9])+")
+"""Nothing below the hour: see `Moment`."""
 
 
 class Part(NamedTuple):

@@ -14,9 +14,10 @@ from enricher.pattern import compile_finder
 from enricher.stages.base import Context, Decoder, Example, Stage, note_failure
 
 _INT64 = range(-(2**63), 2**63)
-_LONG_DIGITS = re.compile(rb"[0-9]{19}")
-_SUSPICIOUS = r'[0-9]{19}|"\.[^"]*"\s*:|\.\.[^"]*"\s*:|\."\s*:|""\s*:|\\u00[^"]*"\s*:'
+_LONG_DIGITS = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
+_SUSPICIOUS = r'[:,\[]\s*-?[0-9]{19}|"\.[^"]*"\s*:|\.\.[^"]*"\s*:|\."\s*:|""\s*:|\\u00[^"]*"\s*:'
 """What may be an integer beyond 64 bits, or a key that Elasticsearch refuses."""
+_OPENING = frozenset("{ \t\r\n")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL)
 
 
@@ -68,7 +69,7 @@ class Json(Stage):
                         and len(value) <= max_bytes
                         and value.count(b"{") + value.count(b"[") <= max_depth
                         and type(event := loads(value)) is dict
-                        and envelope not in event
+                        and (type(inner := event.get(envelope)) is not str or inner[:1] not in _OPENING)
                     ):
                         events.append(event)
                     else:

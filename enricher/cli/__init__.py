@@ -1,0 +1,87 @@
+"""The command line. Each command is one small file, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from enricher import __version__
+from enricher.model import UserError
+
+COMMANDS = {
+    "run": "Run a pipeline: as a daemon, or locally over files to their end.",
+    "dry-run": "Show what a pipeline makes of a file. No network, nothing written.",
+    "check": "Check pipeline files: every mistake with its line.",
+    "test": "Run the tests that stand in pipeline files.",
+    "stages": "Show the reference of stages, with examples.",
+    "schema": "Print the JSON Schema of pipeline files, for editors.",
+    "generate": "Generate realistic events as JSON lines.",
+    "templates": "Show or install the Elasticsearch templates.",
+    "bench": "Measure what a pipeline costs, stage by stage.",
+    "completion": "Print the completion script of your shell.",
+}
+"""Name and one line of help: `--help` must not import every command."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"enricher.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from enricher.words import suggest  # noqa: PLC0415
+
+            raise click.UsageError(f'no command "{args[0]}"{suggest(args[0], COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="enricher")
+def cli() -> None:
+    """Enrich logs from Kafka into Elasticsearch: nothing lost, nothing twice.
+
+    \b
+    Examples:
+      enricher generate -n 1000 > events.ndjson
+      enricher dry-run pipelines/payments.yaml events.ndjson
+      enricher run pipelines/payments.yaml events.ndjson --local
+      enricher run pipelines/payments.yaml
+
+    Exit code 0: done. 1: done, and the answer is no (a test failed). 2: it could not be done.
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is printed, never traced."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except UserError as error:
+        click.echo(str(error), err=True)
+        code = 2
+    except BrokenPipeError:  # the reader of our output is gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
