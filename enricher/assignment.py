@@ -7,6 +7,7 @@ would throw finished work away; a fence for all partitions would discard those t
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -150,10 +151,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         A failure is never fatal: the offsets stay for the next time.
         """
         async with self._committing:
+            owned = self._consumer.assignment()
             moved = [
                 (partition, partition.position)
                 for partition in self.partitions.values()
-                if partition.position not in (None, partition.committed)
+                if partition.tp in owned and partition.position not in (None, partition.committed)
             ]
             if not moved:
                 return True
@@ -223,7 +225,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         paused = {tp for tp, partition in self.partitions.items() if partition.paused}
         self._consumer.resume(*(owned - paused))
         self.stable.set()
-        log.info("partitions assigned", partitions=sorted(map(_name, assigned)), kept=len(kept))
+        counts = dict(sorted(Counter(tp.topic for tp in assigned).items()))
+        log.info("partitions assigned", partitions=counts, kept=len(kept))
 
     async def _is_still_ours(self, partition: Partition) -> bool:
         # Thrown out of the group for a while, we may find that another member went further.
@@ -234,7 +237,3 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             return False
         unsettled = partition.mark.unsettled
         return committed is None or (unsettled is not None and committed <= unsettled)
-
-
-def _name(tp: TopicPartition) -> str:
-    return f"{tp.topic}/{tp.partition}"

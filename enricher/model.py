@@ -7,7 +7,7 @@ back once, when every record of a delivery is settled.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 Event = dict[str, Any]
@@ -185,18 +185,3 @@ class DeadLetterSink(Protocol):
     async def close(self) -> None:
         """Flush and free the connection."""
         ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the records so far; the numbers of the summary."""
-
-    records: int = 0
-    bytes: int = 0
-    documents: dict[str, int] = field(default_factory=dict)
-    """Settled documents by index."""
-    alerts: dict[str, int] = field(default_factory=dict)
-    dead_letters: dict[str, int] = field(default_factory=dict)
-    """By `stage: error`."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """By stage."""

@@ -205,8 +205,8 @@ class Producer:
             count = 0
             for message in rest:
                 _, key, value, headers = message
-                if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                    break
+                if not batch.append(timestamp=None, key=key, value=value, headers=list(headers)):
+                    break  # it is full; the first message always fits
                 count += 1
             sent, rest = rest[:count], rest[count:]
             try:
@@ -218,6 +218,8 @@ class Producer:
 
 def partition_of(key: bytes, count: int) -> int:
     """Give the partition of a key among `count`, the same as the Java client's (murmur2)."""
+    if count == 1:
+        return 0
     multiplier, mask = 0x5BD1E995, 0xFFFFFFFF
     words, rest = divmod(len(key), 4)
     value = 0x9747B28C ^ len(key)

@@ -20,6 +20,8 @@ LONGEST_ID = 512
 """Bytes of UTF-8 that Elasticsearch takes for an `_id`; one longer fails the whole request."""
 
 _CONFLICT = "version_conflict_engine_exception"
+# Elasticsearch answers 500 to a body that is no JSON at all; trying again would never end.
+_NO_JSON = "not_x_content_exception"
 _TRY_AGAIN = frozenset({408, 425, 429})
 _NOT_THE_DOCUMENT = frozenset({401, 403, 404})
 
@@ -146,7 +148,7 @@ def _settle_one(settled: Settled, document: Document, result: dict[str, Any]) ->
             settled.conflicts += 1
         else:
             settled.superseded += 1
-    elif status >= 500 or status in _TRY_AGAIN or status == 409:
+    elif (status >= 500 and kind != _NO_JSON) or status in _TRY_AGAIN or status == 409:
         settled.retry.append(document)
         settled.reason = f"it answers {status} {kind} for some documents"
         settled.overloaded |= status == 429

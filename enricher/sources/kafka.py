@@ -157,10 +157,22 @@ class KafkaSource:
         self.stop()
         await self._leave()
 
+    async def commit(self) -> bool:
+        """Commit what is settled now; False when that has to wait (a rebalance, a failure)."""
+        return (
+            self._group is not None and self._group.stable.is_set() and await self._group.commit()
+        )
+
     @property
     def out_of_range(self) -> int:
         """Committed offsets that the log no longer had, since the start."""
         return self._reader.out_of_range if self._reader else 0
+
+    @property
+    def partitions(self) -> list[str]:
+        """The partitions that are owned now, as `topic/partition`."""
+        owned = self._group.partitions if self._group else ()
+        return sorted(f"{tp.topic}/{tp.partition}" for tp in owned)
 
     def lag(self) -> dict[str, int]:
         """Give the number of offsets not settled yet by `topic/partition`, as far as known."""

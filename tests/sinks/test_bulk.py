@@ -112,6 +112,7 @@ def test_id_within_the_limit_is_sent(identity: str) -> None:
         (404, "index_not_found_exception", None, "blocked"),
         (429, "es_rejected_execution_exception", None, "retry"),
         (500, "exception", None, "retry"),
+        (500, "not_x_content_exception", None, "rejected"),
         (503, "unavailable_shards_exception", None, "retry"),
         (302, "what", None, "retry"),
     ],

@@ -1,14 +1,23 @@
-"""Templates as they are read from their folder; what a server does with them is an integration test."""
+"""Templates as they are read from their folder, and servers that do not take them.
+
+The servers here are fakes at the level of the protocol; what a real node does with templates is
+for tests/integration/test_elasticsearch_sink.py.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import orjson
 import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
 
+from enricher.connections import ElasticsearchConnection
 from enricher.model import ConfigError
-from enricher.sinks.templates import load
+from enricher.sinks.elasticsearch_client import ElasticsearchClient
+from enricher.sinks.templates import Installed, Refused, install, load
 
 
 def put(folder: Path, name: str, content: object) -> None:
@@ -66,3 +75,49 @@ def test_missing_folder_is_said(tmp_path: Path) -> None:
     """A wrong path is not an empty folder."""
     with pytest.raises(ConfigError, match="no such folder"):
         load(tmp_path / "nowhere", {})
+
+
+def install_on(folder: Path, refused: str, status: int) -> list[Installed]:
+    """Install on a server that answers this status to one endpoint and takes all others."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.startswith(refused):
+            said = {"error": {"type": "security_exception", "reason": "no"}, "status": status}
+            return web.json_response(said, status=status)
+        return web.json_response({}, status=404 if request.method == "GET" else 200)
+
+    async def run() -> list[Installed]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        client = ElasticsearchClient(ElasticsearchConnection.model_validate({"hosts": url}))
+        try:
+            return await install(client, folder, {})
+        finally:
+            await client.close()
+            await runner.cleanup()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_server_without_lifecycles_gets_the_rest(tmp_path: Path, status: int) -> None:
+    """A server that has no `_ilm` is warned about once, and everything else is installed."""
+    for name in ("a", "b"):
+        put(tmp_path, f"ilm_policies/{name}.json", {"policy": {"_meta": {"version": 1}}})
+    put(tmp_path, "index_templates/c.json", {"version": 1})
+    with capture_logs() as logs:
+        done = install_on(tmp_path, "/_ilm", status)
+    assert [each.outcome for each in done] == ["not supported", "not supported", "installed"]
+    assert [line["log_level"] for line in logs] == ["warning"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+def test_server_that_refuses_for_now_is_no_mistake_of_the_user(tmp_path: Path, status: int) -> None:
+    """Missing rights and overload are for the caller to wait out; the text names the file."""
+    put(tmp_path, "index_templates/c.json", {"version": 1})
+    with pytest.raises(Refused, match=rf"index_templates/c\.json: {status} .*retrying"):
+        install_on(tmp_path, "/_index_template", status)

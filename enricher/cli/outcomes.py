@@ -1,0 +1,55 @@
+"""How outcomes are written: a line of JSON each, or for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import orjson
+
+from enricher.model import DeadLetter, Document, Outcome
+
+
+def as_dict(outcome: Outcome) -> dict[str, Any]:
+    """Give an outcome as the stable form that programs read.
+
+    The `id` is null when it is the record's own.
+    """
+    if type(outcome) is Document:
+        return {
+            "outcome": "document",
+            "index": outcome.index,
+            "id": None if outcome.version is None else outcome.id,
+            "document": orjson.loads(outcome.body),
+            "alerts": [alert.name for alert in outcome.alerts],
+        }
+    if type(outcome) is DeadLetter:
+        return {
+            "outcome": "dead_letter",
+            "stage": outcome.stage,
+            "error": outcome.error,
+            "reason": outcome.reason,
+        }
+    return {"outcome": "dropped", "stage": outcome.stage}  # type: ignore[union-attr]
+
+
+def ndjson(outcome: Outcome) -> str:
+    """Write one line."""
+    return orjson.dumps(as_dict(outcome)).decode() + "\n"
+
+
+def pretty(outcome: Outcome) -> str:
+    """Write an outcome for people, coloured."""
+    if type(outcome) is Document:
+        identity = "" if outcome.version is None else f" id {outcome.id}"
+        title = click.style(f"→ {outcome.index}{identity}", fg="green", bold=True)
+        alerts = "".join(
+            click.style(f"\n! {alert.name}: {alert.summary}", fg="yellow")
+            for alert in outcome.alerts
+        )
+        body = orjson.dumps(orjson.loads(outcome.body), option=orjson.OPT_INDENT_2).decode()
+        return f"{title}{alerts}\n{body}\n\n"
+    if type(outcome) is DeadLetter:
+        title = click.style(f"✗ dead letter at {outcome.stage}: {outcome.error}", fg="red", bold=True)
+        return f"{title}\n  {outcome.reason}\n\n"
+    return click.style(f"- dropped at {outcome.stage}\n\n", dim=True)  # type: ignore[union-attr]

@@ -1,0 +1,130 @@
+"""`enricher run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from enricher.model import Alert
+    from enricher.runtime import Runtime
+
+SHOWN_ALERTS = 10
+"""Alerts of one name that are printed; the rest is counted."""
+
+
+@click.command()
+@click.argument("pipeline", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1)
+@click.option("--local", is_flag=True, help="No servers: documents go to a SQLite file.")
+@click.option("--connections", type=click.Path(path_type=Path), help="Stand-in for `connections:`.")
+@click.option("--source", "only", multiple=True, metavar="NAME", help="Keep only these sources.")
+@click.option("--store", type=click.Path(path_type=Path), default=Path("enricher.db"),
+              show_default=True, help="With --local: the SQLite file.")  # fmt: skip
+@click.option("--lookups", type=click.Path(path_type=Path),
+              help='With --local: a file of {"key": …, "value": …} lines in place of Redis.')  # fmt: skip
+@click.option("--dead-letters", type=click.Path(path_type=Path),
+              help="A file for dead letters; with --local dead-letters.ndjson.")  # fmt: skip
+@click.option("--budget-mib", default=64, show_default=True, help="Bytes in flight, at most.")
+@click.option("--drain-s", default=30.0, show_default=True, help="Deadline of a shutdown.")
+@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
+              show_default=True, help="Of the summary at the end.")  # fmt: skip
+def command(  # noqa: PLR0913 - one parameter an option
+    pipeline: Path,
+    files: tuple[str, ...],
+    local: bool,
+    connections: Path | None,
+    only: tuple[str, ...],
+    store: Path,
+    lookups: Path | None,
+    dead_letters: Path | None,
+    budget_mib: int,
+    drain_s: float,
+    output: str,
+) -> None:
+    """Run a pipeline: as a daemon on its sources, or over FILES to their end.
+
+    A file may be gzip; `-` is standard input. SIGTERM stops reading, settles what was read,
+    commits and exits with 0; with 1 where the deadline passed.
+
+    \b
+    Examples:
+      enricher run pipelines/payments.yaml
+      enricher run pipelines/payments.yaml events.ndjson --local
+      zcat old.gz | enricher run pipelines/payments.yaml - --local --store old.db
+    """
+    from enricher.cli import logs, service, summary
+    from enricher.config import load, load_connections
+
+    logs.configure()
+    replacement: dict[str, Any] | None = None
+    if connections:
+        replacement = load_connections(connections)
+    if local:
+        replacement = {"elasticsearch": {"store": str(store)}}
+        if lookups:
+            replacement["redis"] = {"file": str(lookups)}
+    config = load(pipeline, connections=replacement)
+    letters = dead_letters or (Path("dead-letters.ndjson") if local else None)
+    options = service.Options(
+        files, only, letters, budget_mib << 20, drain_s, alert_printer()
+    )
+    runtime = service.assemble(config, options)
+    stopwatch = summary.Stopwatch()
+    with progress_bar(runtime) as update:
+        settled = service.run_to_end(runtime, update)
+    render = summary.as_json if output == "json" else summary.as_text
+    click.echo(render(runtime.tally, stopwatch.elapsed_s()))
+    if local and output == "text":
+        click.echo(f"\nlook into it: sqlite3 {store} 'select \"index\", count(*) from documents group by 1'")
+    if not settled:
+        click.echo("the drain's deadline passed: what was not settled will be read again", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def alert_printer() -> Callable[[Alert], None]:
+    """Build the function that prints alerts, the first few of each name."""
+    shown: dict[str, int] = {}
+
+    def show(alert: Alert) -> None:
+        count = shown[alert.name] = shown.get(alert.name, 0) + 1
+        if count <= SHOWN_ALERTS:
+            click.echo(f"ALERT {alert.name}: {alert.summary}", err=True)
+        if count == SHOWN_ALERTS:
+            click.echo(f"ALERT {alert.name}: more of them are only counted", err=True)
+
+    return show
+
+
+class progress_bar:  # noqa: N801 - used as a function
+    """Show how far reading files has come, on a terminal only."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[], None] | None:
+        source: Any = self.runtime.sources[0]
+        if not sys.stderr.isatty() or not hasattr(source, "read_bytes"):
+            return None
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+        self.bar = Progress(
+            BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+            transient=True,
+        )  # fmt: skip
+        task = self.bar.add_task("", total=None)
+        self.bar.start()
+        return lambda: self.bar.update(
+            task, completed=source.read_bytes, total=source.total_bytes
+        )
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()

@@ -1,0 +1,144 @@
+"""Put a pipeline together for one run: plan, sources, sinks, and the signals that end it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from enricher.build import build
+from enricher.config import PipelineConfig
+from enricher.lookups import open_lookups
+from enricher.model import Alert, Source, UserError
+from enricher.runtime import Budget, Runtime
+from enricher.sinks import Setting, build_dead_letters, build_sinks
+from enricher.sources.file import FileSource
+from enricher.words import suggest
+
+GC_THRESHOLD = 50_000
+"""Objects made before the youngest are looked at: a batch makes many, and frees them all."""
+
+
+class Options(NamedTuple):
+    """What the command line may change of a run."""
+
+    files: Sequence[str] = ()
+    only_sources: Sequence[str] = ()
+    dead_letter_file: Path | None = None
+    budget_bytes: int = 64 << 20
+    drain_s: float = 30.0
+    on_alert: Callable[[Alert], None] | None = None
+
+
+def assemble(config: PipelineConfig, options: Options) -> Runtime:
+    """Build everything that a run needs; nothing is connected yet. Raises UserError."""
+    connections = config.pipeline.connections
+    plan = build(config, open_lookups(connections.redis))
+    folder = config.pipeline.templates
+    setting = Setting(connections, folder and config.folder / folder)
+    names = {route.sink for route in config.pipeline.routes}
+    return Runtime(
+        plan=plan,
+        sources=build_sources(config, options),
+        sinks=build_sinks(names, setting),
+        dead_letters=build_dead_letters(
+            setting,
+            topic=config.pipeline.dead_letters.topic,
+            file=options.dead_letter_file or config.pipeline.dead_letters.file,
+            pipeline=f"{config.pipeline.name}@{config.digest}",
+        ),
+        budget=Budget(options.budget_bytes),
+        on_alert=options.on_alert,
+        drain_s=options.drain_s,
+    )
+
+
+def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
+    """Build the sources that are wanted: files given by hand, or those of the pipeline."""
+    if options.files:
+        return [FileSource(options.files)]
+    known = [source.name for source in config.sources]
+    for name in options.only_sources:
+        if name not in known:
+            raise UserError(
+                f'no source "{name}"{suggest(name, known)}; there are: {", ".join(known)}'
+            )
+    chosen = [s for s in config.sources if not options.only_sources or s.name in options.only_sources]
+    if not chosen:
+        raise UserError(f"{config.file}: no sources; name them under `sources:`, or give files")
+    sources: list[Source] = []
+    for source in chosen:
+        if type(source).__name__ == "Kafka":
+            if config.pipeline.connections.kafka is None:
+                raise UserError(
+                    f"{config.file}: source {source.name} needs connections.kafka; "
+                    "with --local give files to read instead"
+                )
+            sources.append(source.build(config.pipeline.connections.kafka))
+        else:
+            sources.append(source.build())
+    return sources
+
+
+def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> bool:
+    """Run until the sources end or a signal comes. Returns whether all that was read is settled.
+
+    SIGTERM and SIGINT stop reading and drain; a second one ends the process at once, which a
+    restart repairs.
+    """
+
+    async def main() -> bool:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, stopping)
+        watcher = asyncio.create_task(_watch(during)) if during else None
+        try:
+            return await runtime.run(stopping)
+        finally:
+            if watcher:
+                watcher.cancel()
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(main())
+    except BaseExceptionGroup as group:
+        known = group.subgroup(UserError)
+        if known is not None:
+            raise _first(known) from None
+        raise
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _stop(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        sys.stderr.write("stopped at once; what was not acknowledged will be read again\n")
+        sys.stderr.flush()
+        os._exit(1)
+    stopping.set()
+
+
+async def _watch(during: Callable[[], Any]) -> None:
+    while True:
+        during()
+        await asyncio.sleep(0.1)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,254 @@
+"""Run a plan: read, enrich, write, acknowledge.
+
+The unit is the delivery. It is enriched at once, on the event loop; then one task writes its
+documents to every sink, writes what was refused to the dead letters, and only then acknowledges.
+A delivery whose task fails is never acknowledged: it is read again after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from enricher.model import (
+    Alert,
+    DeadLetter,
+    DeadLetterSink,
+    Delivery,
+    Document,
+    Outcome,
+    Record,
+    Rejected,
+    Sink,
+    Source,
+)
+
+DEFAULT_BUDGET = 64 << 20
+"""Bytes in flight: raw records and the documents made of them."""
+SAMPLE_EVERY = 16
+"""One delivery in so many goes through the plan stage by stage, to know what each costs."""
+WARM = 4
+"""The delivery from which on caches are warm; the first is measured in case it stays alone."""
+
+
+class Processor(Protocol):
+    """What the runtime needs of a plan."""
+
+    async def process(self, records: Sequence[Record]) -> list[Outcome]:
+        """Give every record its one outcome."""
+        ...
+
+    async def process_timed(
+        self, records: Sequence[Record], cost_ns: dict[str, int]
+    ) -> list[Outcome]:
+        """Do the same, and add up the cost of each stage in nanoseconds."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the records so far; the numbers of the summary."""
+
+    records: int = 0
+    """Settled, and acknowledged to the source."""
+    documents: dict[str, int] = field(default_factory=dict)
+    """By index."""
+    alerts: dict[str, int] = field(default_factory=dict)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    """By `stage: error`."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """By stage."""
+    cost_ns: dict[str, int] = field(default_factory=dict)
+    """By stage, over the sampled records."""
+    sampled: int = 0
+    """Records whose cost was measured."""
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Count settled outcomes."""
+        for outcome in outcomes:
+            if type(outcome) is Document:
+                _count(self.documents, outcome.index)
+                for alert in outcome.alerts:
+                    _count(self.alerts, alert.name)
+            elif type(outcome) is DeadLetter:
+                _count(self.dead_letters, f"{outcome.stage}: {outcome.error}")
+            else:
+                _count(self.dropped, outcome.stage)  # type: ignore[union-attr]
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+class Budget:
+    """Bounds the bytes in flight; the last delivery let in may go beyond."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._freed = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait until there is room for one more delivery."""
+        while self.used >= self.limit:
+            self._freed.clear()
+            await self._freed.wait()
+
+    def add(self, size: int) -> None:
+        """Count bytes in, or out where negative."""
+        self.used += size
+        self._freed.set()
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Everything that one run needs; `run()` does it."""
+
+    plan: Processor
+    sources: Sequence[Source]
+    sinks: Mapping[str, Sink]
+    dead_letters: DeadLetterSink
+    budget: Budget
+    tally: Tally = field(default_factory=Tally)
+    on_alert: Callable[[Alert], None] | None = None
+    drain_s: float = 30.0
+    """How long the deliveries under way may take once reading has stopped."""
+    _settling: set[asyncio.Task[None]] = field(default_factory=set)
+    _failures: list[BaseException] = field(default_factory=list)
+    _deliveries: int = 0
+
+    async def run(self, stopping: asyncio.Event) -> bool:
+        """Run until the sources end or `stopping` is set.
+
+        Returns:
+            Whether everything that was read is settled; False when the drain's deadline passed.
+
+        Raises:
+            ExceptionGroup: of what a source, a sink or the plan could not go on from.
+        """
+        async with AsyncExitStack() as stack:
+            for sink in (*self.sinks.values(), self.dead_letters):
+                stack.push_async_callback(sink.close)
+            if not await _unless(stopping, self._open()):
+                return True
+            for source in self.sources:
+                stack.push_async_callback(source.close)
+            await self._read(stopping)
+            return await self._drain()
+
+    async def _open(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for sink in (*self.sinks.values(), self.dead_letters):
+                group.create_task(sink.open())
+
+    async def _read(self, stopping: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            stopper = group.create_task(self._stop_sources(stopping))
+            readers = [group.create_task(self._pump(source)) for source in self.sources]
+            await asyncio.wait(readers)
+            stopper.cancel()
+
+    async def _stop_sources(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        for source in self.sources:
+            source.stop()
+
+    async def _pump(self, source: Source) -> None:
+        async for delivery in source.deliveries():
+            outcomes = await self._enrich(delivery.records)
+            size = delivery.size + sum([len(o.body) for o in outcomes if type(o) is Document])
+            self.budget.add(size)
+            task = asyncio.create_task(self._settle(delivery, outcomes, size))
+            self._settling.add(task)
+            task.add_done_callback(self._settled)
+            await asyncio.sleep(0)  # lets the writers and the heartbeats have their turn
+            await self.budget.wait()
+
+    async def _enrich(self, records: Sequence[Record]) -> list[Outcome]:
+        self._deliveries += 1
+        if self._deliveries != 1 and self._deliveries % SAMPLE_EVERY != WARM:
+            return await self.plan.process(records)
+        if self._deliveries == WARM:
+            self.tally.cost_ns.clear()
+            self.tally.sampled = 0
+        self.tally.sampled += len(records)
+        return await self.plan.process_timed(records, self.tally.cost_ns)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        """Stop reading where a delivery failed: it must not be overtaken for long."""
+        self._settling.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._failures.append(error)
+            for source in self.sources:
+                source.stop()
+
+    async def _settle(self, delivery: Delivery, outcomes: list[Outcome], size: int) -> None:
+        """Write a delivery's outcomes and acknowledge it, whatever it takes."""
+        try:
+            by_sink: dict[str, list[Document]] = {}
+            letters: list[DeadLetter] = []
+            for outcome in outcomes:
+                if type(outcome) is Document:
+                    by_sink.setdefault(outcome.sink, []).append(outcome)
+                elif type(outcome) is DeadLetter:
+                    letters.append(outcome)
+            writes = [self.sinks[name].write(documents) for name, documents in by_sink.items()]
+            refused = [one for rejected in await asyncio.gather(*writes) for one in rejected]
+            if refused:
+                letters += [_letter_of(one) for one in refused]
+                outcomes = _without(outcomes, refused) + letters[-len(refused) :]
+            if letters:
+                await self.dead_letters.write(letters)
+            await delivery.acknowledge()
+        finally:
+            self.budget.add(-size)
+        self.tally.records += len(delivery.records)
+        self.tally.add(outcomes)
+        if self.on_alert:
+            for outcome in outcomes:
+                if type(outcome) is Document and outcome.alerts:
+                    for alert in outcome.alerts:
+                        self.on_alert(alert)
+
+    async def _drain(self) -> bool:
+        """Wait for what is under way. Returns whether it all got done within `drain_s`."""
+        if self._settling:
+            _, late = await asyncio.wait(set(self._settling), timeout=self.drain_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+                return False
+        if self._failures:
+            raise BaseExceptionGroup("deliveries failed", self._failures)
+        return True
+
+
+def _letter_of(rejected: Rejected) -> DeadLetter:
+    document = rejected.document
+    return DeadLetter(document.record, document.sink, rejected.error, rejected.reason)
+
+
+def _without(outcomes: list[Outcome], refused: list[Rejected]) -> list[Outcome]:
+    gone = {id(one.document) for one in refused}
+    return [outcome for outcome in outcomes if id(outcome) not in gone]
+
+
+async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Do the work unless told to stop before it is done. Returns whether it was done."""
+    task = asyncio.ensure_future(work)
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if task.done():
+        await task
+        return True
+    task.cancel()
+    await asyncio.wait([task])
+    return False

@@ -1,0 +1,73 @@
+"""The catalogue of sinks: what a route may name, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from enricher.connections import Connections
+from enricher.model import DeadLetterSink, Sink, UserError
+
+
+class Setting(NamedTuple):
+    """What a sink may ask for when it is built."""
+
+    connections: Connections
+    template_folder: Path | None
+
+
+def _elasticsearch(setting: Setting) -> Sink:
+    connection = setting.connections.elasticsearch
+    if connection is None:
+        raise UserError("connections.elasticsearch is missing, and a route needs it")
+    if connection.store is not None:
+        from enricher.sinks.store import StoreSink
+
+        return StoreSink(connection.store)
+    from enricher.sinks.elasticsearch import ElasticsearchSink
+
+    folders = [setting.template_folder] if setting.template_folder else []
+    return ElasticsearchSink(connection, folders)
+
+
+def _kafka(setting: Setting) -> Sink:
+    connections = setting.connections
+    if connections.kafka is None and connections.elasticsearch and connections.elasticsearch.store:
+        return _elasticsearch(setting)  # locally, a topic is an index of the store
+    if connections.kafka is None:
+        raise UserError("connections.kafka is missing, and a route needs it")
+    from enricher.sinks.kafka import KafkaSink
+
+    return KafkaSink(connections.kafka)
+
+
+def _console(setting: Setting) -> Sink:  # noqa: ARG001 - one shape for all sinks
+    from enricher.sinks.console import ConsoleSink
+
+    return ConsoleSink()
+
+
+SINKS: dict[str, Callable[[Setting], Sink]] = {
+    "elasticsearch": _elasticsearch,
+    "kafka": _kafka,
+    "console": _console,
+}
+
+
+def build_sinks(names: Iterable[str], setting: Setting) -> dict[str, Sink]:
+    """Build the sinks that a plan's routes name. Raises UserError for a missing connection."""
+    return {name: SINKS[name](setting) for name in sorted(names)}
+
+
+def build_dead_letters(
+    setting: Setting, *, topic: str | None, file: Path | None, pipeline: str
+) -> DeadLetterSink:
+    """Build the dead-letter sink: the file where one is given, else the topic."""
+    if file is not None or setting.connections.kafka is None:
+        from enricher.sinks.dead_letter_file import DeadLetterFile
+
+        return DeadLetterFile(file or Path("dead-letters.ndjson"))
+    from enricher.sinks.dead_letter_kafka import DeadLetterTopic
+
+    return DeadLetterTopic(setting.connections.kafka, topic or "dead-letters", pipeline)
