@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import ConsumerRebalanceListener, TopicPartition  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
 from enricher.brokers import Reminder
 from enricher.model import Delivery, Record

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
-from aiokafka.errors import (  # type: ignore[import-untyped]
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
     InvalidTimestampError,
     InvalidTopicError,
     KafkaError,
@@ -178,9 +178,13 @@ class Producer:
 
     def _explain(self, error: Exception) -> None:
         reason = str(error) or type(error).__name__
-        self.blocked = f"nothing can be written to kafka at {','.join(self._brokers)} ({reason})"
+        where = ",".join(self._brokers)
+        self.blocked = (
+            f"kafka at {where} cannot be written to ({reason}); retrying; "
+            "check connections.kafka and its topics"
+        )
         if self._reminder.due("blocked"):
-            log.warning(f"{self.blocked}; retrying; check connections.kafka and its topics")
+            log.warning(self.blocked)
 
     async def _send_topic(
         self, topic: str, messages: list[Message]

@@ -91,8 +91,10 @@ def _tidy(schema: Schema, *, variables: bool) -> None:
         del schema["default"]
     if "description" in schema:
         schema["description"] = re.sub(r"(?<!\n)\n(?!\n)", " ", schema["description"])
-    for inner in (*schema.get("properties", {}).values(), *schema.get("anyOf", ())):
+    for inner in schema.get("properties", {}).values():
         _tidy(inner, variables=variables)
+    for choice in schema.get("anyOf", ()):  # a scalar among them: see below, once for all
+        _tidy(choice, variables=variables and choice.get("type") in ("array", "object"))
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             _tidy(schema[key], variables=variables)
@@ -115,15 +117,12 @@ def _flatten(schema: Schema) -> None:
 def _variable_for(schema: Schema) -> str | None:
     """Name the text that stands for a variable here; None where any text may stand anyway."""
     choices = schema.get("anyOf", [schema])
-    texts = [one for one in choices if one.get("type") == "string"]
-    if any("$ref" in one and "ariable" in one["$ref"] for one in choices):
-        return None
-    if any("pattern" not in one and "enum" not in one and "const" not in one for one in texts):
-        return None
+    texts = [choice for choice in choices if choice.get("type") == "string"]
     if texts:
-        return "TextWithVariable" if not any("const" in one for one in texts) else None
+        is_bound = all("pattern" in text or "enum" in text for text in texts)
+        return "TextWithVariable" if is_bound else None
     scalars = {"number", "integer", "boolean"}
-    return "Variable" if any(one.get("type") in scalars for one in choices) else None
+    return "Variable" if any(choice.get("type") in scalars for choice in choices) else None
 
 
 def _add_choice(schema: Schema, choice: Schema) -> None:

@@ -129,7 +129,7 @@ class ElasticsearchSink:
         """Send one request; no answer (None) leaves every document's outcome unknown."""
         body = bulk.encode(batch)
         since = await self._concurrency.acquire()
-        overloaded = True
+        overloaded = False
         try:
             answer = await self._client.request("POST", self._target, body, "x-ndjson")
             if answer.ok:
@@ -139,6 +139,7 @@ class ElasticsearchSink:
             overloaded = settled.overloaded
             settled.reason = self._say(settled)
         except Unavailable as error:
+            overloaded = True
             return bulk.Settled(retry=batch, reason=str(error)), None
         finally:
             self._concurrency.release(since, overloaded=overloaded)

@@ -134,7 +134,7 @@ def total_bytes(paths: Iterable[str]) -> int | None:
     total: int | None = 0
     for path in paths:
         try:
-            status = os.fstat(0) if path == STDIN else os.stat(path)
+            status = os.fstat(0) if path == STDIN else Path(path).stat()
         except OSError as error:
             raise _unreadable(path, error) from None
         known = total is not None and stat.S_ISREG(status.st_mode)
@@ -242,8 +242,7 @@ def _damaged(path: str, how: str) -> UserError:
 
 
 def _blocks(chunks: Iterator[bytes], longest: int) -> Iterator[tuple[int, list[bytes], bool]]:
-    """Yield blocks: offset, lines (each chunk's and what was left before it), and whether they
-    need trimming.
+    """Yield offset, lines, and whether they need trimming; a block for each chunk.
 
     A line that does not end is cut off once it is longer than `longest`.
     """

@@ -173,7 +173,8 @@ async def _setting(kafka: Kafka, topic: str, name: str) -> str:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         (answer,) = await admin.describe_configs([resource])
         (described,) = answer.resources
-        return {entry[0]: entry[1] for entry in described[4]}[name]
+        settings: dict[str, str] = {entry[0]: entry[1] for entry in described[4]}
+        return settings[name]
     finally:
         await admin.close()
 

@@ -7,11 +7,12 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.consumer import fetcher
 from structlog.testing import capture_logs
 
 from enricher.connections import KafkaConnection
@@ -95,7 +96,7 @@ class Member:
         self.acknowledged: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Member:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._pull())
         return self
 
@@ -272,7 +273,11 @@ def test_what_is_not_acknowledged_comes_again_elsewhere_and_only_that(kafka: Kaf
     async def run() -> None:
         for partition in range(2):
             await _produce(kafka, topic, 20, start=100 * partition, partition=partition)
-        options = {"max_records": 10, "rebalance_timeout_ms": 4000, "session_timeout_ms": 4000}
+        options: dict[str, Any] = {
+            "max_records": 10,
+            "rebalance_timeout_ms": 4000,
+            "session_timeout_ms": 4000,
+        }
         async with Member(kafka, topic, auto=False, **options) as first:
             await first.has(40)
             stuck = [first.held[0], first.held[-1]]
@@ -326,7 +331,7 @@ def test_a_partition_whose_span_is_full_is_paused(kafka: Kafka) -> None:
     async def run() -> None:
         for partition in range(2):
             await _produce(kafka, topic, 300, start=1000 * partition, partition=partition)
-        options = {"max_records": 10, "span_max_records": 50}
+        options: dict[str, Any] = {"max_records": 10, "span_max_records": 50}
         async with Member(kafka, topic, auto=False, **options) as member:
             await _until(lambda: len(member.records) >= 100)
             await asyncio.sleep(1)
@@ -460,8 +465,6 @@ def test_a_failed_fetch_loses_nothing_of_the_other_partitions(
 ) -> None:
     """When one partition's batch cannot be decoded, the others are read whole and in order."""
     topic = _topic(kafka, 3)
-    from aiokafka.consumer import fetcher
-
     original = fetcher.FetchResult.getall
     broken = {"left": 3}
 

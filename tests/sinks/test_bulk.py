@@ -234,8 +234,10 @@ def test_malformed_request_that_is_not_the_documents_fault_waits(said: object) -
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(429, "retry"), (408, "retry"), (500, "retry"), (502, "retry"), (503, "retry"), (504, "retry")]
-    + [(401, "blocked"), (403, "blocked"), (404, "blocked"), (405, "blocked"), (407, "blocked")],
+    [
+        *((status, "retry") for status in (408, 429, 500, 502, 503, 504)),
+        *((status, "blocked") for status in (401, 403, 404, 405, 407)),
+    ],
 )
 def test_request_as_a_whole(status: int, expected: str) -> None:
     """No other status of a request rejects anything."""

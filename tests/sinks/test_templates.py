@@ -89,9 +89,9 @@ def install_on(folder: Path, refused: str, status: int) -> list[Installed]:
     async def run() -> list[Installed]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         client = ElasticsearchClient(ElasticsearchConnection.model_validate({"hosts": url}))
         try:

@@ -21,8 +21,9 @@ from enricher.sources.file import File, FileSource, Progress, read_records
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=60)
 
 
-def _read(path: Path, **options: int) -> list[Record]:
-    return [record for batch in read_records(str(path), **options) for record in batch]
+def _read(path: Path, longest: int = 1 << 20) -> list[Record]:
+    batches = read_records(str(path), max_record_bytes=longest)
+    return [record for batch in batches for record in batch]
 
 
 def _write(path: Path, data: bytes, *, compress: bool) -> Path:
@@ -71,7 +72,7 @@ def test_every_line_comes_once_with_its_offset(  # noqa: PLR0913 - drawn, not ca
     path = _write(folder / "data", data, compress=compress)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file, "_CHUNK", chunk)
-        found = _read(path, max_record_bytes=longest)
+        found = _read(path, longest)
 
     by_offset = {record.position: record.value for record in found}
     assert len(by_offset) == len(found)

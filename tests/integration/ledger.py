@@ -1,0 +1,100 @@
+"""What was sent, what must come of it, and what Elasticsearch holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from enricher.build import build
+from enricher.config import PipelineConfig
+from enricher.generator import GeneratedRecord
+from enricher.lookups import FileLookups
+from enricher.model import DeadLetter, Document, Record
+
+VOLATILE = ("processed_at",)
+INDICES = "payment-logs-*,payment-critical-logs-*,fraud-logs-*,application-logs-*"
+TOPICS = ("payment-logs", "order-logs", "user-logs", "fraud-logs")
+
+
+async def send(bootstrap: str, records: Iterable[GeneratedRecord]) -> list[Record]:
+    """Produce records and give each one as the source will read it."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, compression_type="zstd", linger_ms=5, acks="all"
+    )
+    await producer.start()
+    sent = []
+    try:
+        for r in records:
+            sent.append(
+                (r, await producer.send(r.topic, r.value, r.key, timestamp_ms=r.timestamp))
+            )
+        ledger = []
+        for r, pending in sent:
+            done = await pending
+            place = f"{r.topic}-{done.partition}-{done.offset}-{r.timestamp}"
+            stream = f"{r.topic}/{done.partition}"
+            ledger.append(Record(r.value, place, r.timestamp, stream, done.offset, r.key))
+        return ledger
+    finally:
+        await producer.stop()
+
+
+def expected(
+    config: PipelineConfig, ledger: list[Record], lookups: FileLookups
+) -> tuple[dict[tuple[str, str], dict[str, Any]], list[str]]:
+    """Say by (index, id) what the dry-run makes of the records, and the ids of dead letters."""
+    plan = build(config, lookups)
+    documents: dict[tuple[str, str], dict[str, Any]] = {}
+    letters = []
+    for begin in range(0, len(ledger), 500):
+        for outcome in asyncio.run(plan.process(ledger[begin : begin + 500])):
+            if isinstance(outcome, Document):
+                documents[outcome.index, outcome.id] = orjson.loads(outcome.body)
+            elif isinstance(outcome, DeadLetter):
+                letters.append(outcome.record.id)
+    return documents, letters
+
+
+def indexed(elasticsearch: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """Read every document back by (index, id). A document in two indices counts twice."""
+    elasticsearch.request("POST", f"/{INDICES}/_refresh")
+    documents = {}
+    after: list[Any] | None = None
+    while True:
+        query: dict[str, Any] = {"size": 10_000, "sort": [{"_shard_doc": "asc"}]}
+        if after is None:
+            pit = elasticsearch.request("POST", f"/{INDICES}/_pit?keep_alive=1m")[1]["id"]
+        query["pit"] = {"id": pit, "keep_alive": "1m"}
+        if after is not None:
+            query["search_after"] = after
+        hits = elasticsearch.request("POST", "/_search", query)[1]["hits"]["hits"]
+        if not hits:
+            return documents
+        for hit in hits:
+            documents[hit["_index"], hit["_id"]] = hit["_source"]
+        after = hits[-1]["sort"]
+
+
+def count(elasticsearch: Any) -> int:
+    """Count what is indexed so far."""
+    elasticsearch.request("POST", f"/{INDICES}/_refresh?ignore_unavailable=true")
+    status, answer = elasticsearch.request("GET", f"/{INDICES}/_count")
+    return int(answer["count"]) if status == 200 else 0
+
+
+def wait_for_count(elasticsearch: Any, wanted: int, timeout_s: float = 120) -> int:
+    """Wait until at least so many documents are indexed; give the last count."""
+    end = time.monotonic() + timeout_s
+    while (found := count(elasticsearch)) < wanted and time.monotonic() < end:
+        time.sleep(0.3)
+    return found
+
+
+def stable(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what may differ on a replay."""
+    return {key: value for key, value in document.items() if key not in VOLATILE}
