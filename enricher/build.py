@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+from collections.abc import Callable, Mapping
 
 from enricher import __version__
 from enricher.config import PipelineConfig
@@ -48,7 +49,7 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
         name=config.pipeline.name,
         decode=compiled[0],  # type: ignore[arg-type]  # the first stage decodes, config checked
         steps=steps,
-        ending=ending_of(config),
+        ending=ending_of(config, context.builtins),
         clock=clock,
         decoder_name=first.name or first.kind,
     )
@@ -69,10 +70,14 @@ def step_of(stage: Stage, function: object) -> Step:
     )
 
 
-def ending_of(config: PipelineConfig) -> Ending:
+def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]]) -> Ending:
     """Compile alerts and routes."""
     alerts = tuple(
-        AlertStep(alert.name, compile_predicate(alert.when), lenient_renderer(alert.summary))
+        AlertStep(
+            alert.name,
+            compile_predicate(alert.when),
+            lenient_renderer(alert.summary, builtins),
+        )
         for alert in config.pipeline.alerts
     )
     routes = tuple(

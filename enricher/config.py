@@ -150,7 +150,8 @@ def load(
         source.problems.append(source.problem((), "a pipeline is a mapping: name, stages, routes"))
     if source.problems:
         raise ConfigError(source.problems)
-    document.substitute(source, environment or os.environ, allow_missing=allow_missing_env)
+    environment = os.environ if environment is None else environment
+    document.substitute(source, environment, allow_missing=allow_missing_env)
     stages = _components(source, "stages", STAGES, "stage")
     sources = _components(source, "sources", SOURCES, "source")
     pipeline = validate(Pipeline, source.value, source, ())
@@ -170,7 +171,7 @@ def load_connections(file: Path, environment: Mapping[str, str] | None = None) -
     if not source.problems and not isinstance(source.value, dict):
         source.problems.append(source.problem((), "connections are a mapping"))
     if not source.problems:
-        document.substitute(source, environment or os.environ)
+        document.substitute(source, os.environ if environment is None else environment)
         validate(Connections, source.value, source, ())
     if source.problems:
         raise ConfigError(source.problems)

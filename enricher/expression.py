@@ -7,6 +7,7 @@ unlike types are false, never an exception. Parsed once, checked, compiled to on
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -22,6 +23,8 @@ from enricher.words import suggest
 AT = "ǁ"
 """Stands for `@` while Python parses: one letter, so that columns stay right."""
 MAX_LENGTH = 4096
+MAX_DEPTH = 50
+MAX_SOURCE = 1 << 16
 _STRING_OR_AT = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|@(?=[A-Za-z_])""")
 _LITERALS = {"true": True, "false": False, "null": None}
 _ORDER = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
@@ -40,6 +43,13 @@ class ExpressionError(ValueError):
 def is_number(value: object) -> bool:
     """Say whether a value is a number; a boolean is none."""
     return type(value) is int or type(value) is float
+
+
+def is_finite(value: object) -> bool:
+    """Say whether a literal can be written down again: `1e999` and huge integers cannot."""
+    if type(value) is int:
+        return value.bit_length() < 10_000
+    return type(value) is not float or math.isfinite(value)
 
 
 def _comparable(left: object, right: object) -> bool:
@@ -104,6 +114,7 @@ class _Compiler:
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
         self.temporaries = 0
+        self.depth = 0
 
     def bind(self, value: Any) -> str:
         name = f"_c{len(self.names)}"
@@ -111,6 +122,14 @@ class _Compiler:
         return name
 
     def visit(self, node: ast.expr) -> str:
+        self.depth += 1
+        source = self.source_of(node) if self.depth <= MAX_DEPTH else ""
+        self.depth -= 1
+        if not source or len(source) > MAX_SOURCE:
+            raise _error("the expression is too deep", node)
+        return source
+
+    def source_of(self, node: ast.expr) -> str:
         match node:
             case ast.BoolOp(op=op, values=values):
                 word = " and " if isinstance(op, ast.And) else " or "
@@ -133,7 +152,7 @@ class _Compiler:
                 float,
                 bool,
             ):
-                return repr(value)
+                return repr(value) if is_finite(value) else self.bind(value)
             case ast.Name(id=name) if name in _LITERALS:
                 return repr(_LITERALS[name])
             case ast.List() | ast.Tuple() if not self.is_dotted_key(node):
@@ -178,11 +197,14 @@ class _Compiler:
             return f"({self.visit(left)} {sign} {self.visit(right)})"
         sign, first, second = _ORDER[type(op)], self.visit(left), self.visit(right)
         if isinstance(right, ast.Constant) and is_number(right.value):
-            self.temporaries += 1
+            self.temporaries += 1  # the usual case: half the cost of the general one
             value = f"_v{self.temporaries}"
             kind = f"(type({value} := {first}) is int or type({value}) is float)"
             return f"({kind} and {value} {sign} {second})"
-        return f"({self.bind(_comparable)}({first}, {second}) and {first} {sign} {second})"
+        self.temporaries += 2
+        one, other = f"_v{self.temporaries - 1}", f"_v{self.temporaries}"
+        comparable = f"{self.bind(_comparable)}({one} := {first}, {other} := {second})"
+        return f"({comparable} and {one} {sign} {other})"
 
     def membership(self, needle: ast.expr, container: ast.expr) -> str:
         if isinstance(container, ast.List | ast.Tuple):
@@ -205,7 +227,10 @@ class _Compiler:
         text = node.args[1]
         if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
             raise _error("the pattern of matches() must be a text", node)
-        found = compile_pattern(text.value)
+        try:
+            found = compile_pattern(text.value)
+        except ValueError as error:
+            raise _error(str(error), text) from None
         value = self.bind(lambda value: type(value) is str and found(value) is not None)
         return f"{value}({self.visit(node.args[0])})"
 
@@ -234,13 +259,13 @@ def _error(message: str, node: ast.expr) -> ExpressionError:
     return ExpressionError(message, node.col_offset)
 
 
-def _parse(text: str) -> ast.expr:
+def _parse(text: str) -> tuple[ast.expr, str]:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression is at most {MAX_LENGTH} characters")
     text = text.replace("\n", " ")
     source = _STRING_OR_AT.sub(lambda found: AT if found[0] == "@" else found[0], text)
     try:
-        return ast.parse(source, mode="eval").body
+        return ast.parse(source, mode="eval").body, source
     except SyntaxError as error:
         hint = " (write == to compare)" if re.search(r"[^=!<>]=[^=]", text) else ""
         message = f"bad expression: {(error.msg or 'invalid syntax').replace(AT, '@')}{hint}"
@@ -254,12 +279,12 @@ def compile_predicate(text: str) -> Callable[[Event], Any]:
 
     Raises ExpressionError with the offset of the mistake.
     """
-    tree = _parse(text.strip())
+    tree, parsed = _parse(text.strip())
     compiler = _Compiler()
     try:
         source = compiler.visit(tree)
     except ExpressionError as error:
-        before = text.strip().encode()[: error.offset].decode(errors="ignore")
+        before = parsed.encode()[: error.offset].decode(errors="ignore")
         raise ExpressionError(str(error), len(before)) from None
     return define(("event",), source, compiler.names)
 

@@ -54,7 +54,7 @@ def rows(model: type[BaseModel], skip: Container[str] = ()) -> list[Row]:
             info.alias or name,
             type_text(hints[name]) + _bounds(info),
             _default(info),
-            _joined(info.description or _said_by_type(hints[name])),
+            _joined(info.description or _said_by_type(hints[name]) or _said_by_model(info)),
         )
         for name, info in model.model_fields.items()
         if name not in skip
@@ -88,10 +88,11 @@ def type_text(hint: Any) -> str:
             return word
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return hint.__name__
-    arguments = get_args(hint)
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return type_text(arguments[0])
+    return _compound(get_origin(hint), get_args(hint)) or str(hint)
+
+
+def _compound(origin: Any, arguments: tuple[Any, ...]) -> str:
+    """Name a type that is made of others; nothing where it is of no known kind."""
     if origin is Literal:
         return _one_of([f"`{value}`" for value in arguments])
     if origin in (Union, UnionType):
@@ -101,7 +102,9 @@ def type_text(hint: Any) -> str:
         return _one_of(words)
     if origin is dict:
         return f"mapping of {_plural(arguments[0])} to {_plural(arguments[1])}"
-    return f"list of {_plural(arguments[0])}" if origin is list else str(hint)
+    if origin is list:
+        return f"list of {_plural(arguments[0])}"
+    return type_text(arguments[0]) if origin is Annotated else ""
 
 
 def _one_of(words: list[str]) -> str:
@@ -150,6 +153,11 @@ def _said_by_type(hint: Any) -> str:
             notes = [note for note in get_args(hint)[1:] if isinstance(note, FieldInfo)]
             return next((note.description for note in notes if note.description), "")
     return ""
+
+
+def _said_by_model(info: FieldInfo) -> str:
+    """Give the summary of the model that a field holds."""
+    return next(map(summary, models_in(info.annotation)), "")
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

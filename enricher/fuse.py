@@ -23,7 +23,7 @@ MAX_UNROLL = 32
 """Elements of a tuple that a loop is unrolled over; a longer one stays a loop."""
 _FORBIDDEN = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.Global, ast.Nonlocal,
-    ast.Yield, ast.YieldFrom, ast.Await, ast.With, ast.Import, ast.ImportFrom, ast.Delete,
+    ast.Yield, ast.YieldFrom, ast.Await, ast.With, ast.Import, ast.ImportFrom, ast.Delete, ast.Match,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
 _SIMPLE = (str, int, float, bool, type(None))
@@ -90,17 +90,23 @@ class Fuser:
         if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
             raise CannotInline
         parameters = [argument.arg for argument in tree.args.args]
-        if len(parameters) != len(arguments):
+        others = tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.posonlyargs
+        if len(parameters) != len(arguments) or others:
             raise CannotInline
         if any(isinstance(node, _FORBIDDEN) for part in tree.body for node in ast.walk(part)):
             raise CannotInline
-        body = [part for part in tree.body if not _is_docstring(part)]
+        statements = [part for part in tree.body if not _is_docstring(part)]
         by_name: dict[str, ast.expr] = {
             parameter: ast.Name(argument, ast.Load())
             for parameter, argument in zip(parameters, arguments, strict=True)
         }
         scope = _Scope(self, f"v{next(self._numbers)}", _environment(function), by_name)
-        return ast.Module(without_jumps(scope.block(body), ast.Return) or [ast.Pass()], [])
+        scope.inside = frozenset(function.__code__.co_varnames)
+        done = without_jumps(scope.block(statements), ast.Return) or [ast.Pass()]
+        unknown = _loaded(done) - _stored(done)
+        if any(name.startswith(f"{scope.prefix}_") for name in unknown):
+            raise CannotInline  # such as a loop's variable that is used after the loop
+        return ast.Module(done, [])
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -110,7 +116,9 @@ def _is_docstring(node: ast.stmt) -> bool:
 def _environment(function: FunctionType) -> dict[str, Any]:
     """Give the values of every name that the function takes from outside."""
     outside = inspect.getclosurevars(function)
-    return {**outside.globals, **outside.nonlocals}
+    inside = function.__code__.co_varnames
+    names = {**outside.globals, **outside.nonlocals}
+    return {name: value for name, value in names.items() if name not in inside}
 
 
 class _Scope(ast.NodeTransformer):
@@ -127,6 +135,8 @@ class _Scope(ast.NodeTransformer):
         self.prefix = prefix
         self.environment = environment
         self.arguments = arguments
+        self.inside: frozenset[str] = frozenset()
+        """The function's own names: one may be called as a builtin is."""
 
     def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         statements: list[ast.stmt] = []
@@ -145,7 +155,7 @@ class _Scope(ast.NodeTransformer):
             if type(value) in _SIMPLE:
                 return ast.Constant(value) if value == value and abs_finite(value) else self._bound(value)  # noqa: PLR0124
             return self._bound(value)
-        if hasattr(builtins, node.id):
+        if hasattr(builtins, node.id) and node.id not in self.inside:
             return node
         return ast.Name(f"{self.prefix}_{node.id}", node.ctx)
 
@@ -221,6 +231,8 @@ class _Scope(ast.NodeTransformer):
             return self.generic_visit(node)  # type: ignore[return-value]
         if any(isinstance(inner, ast.Continue) for inner in ast.walk(node)):
             raise CannotInline
+        if not _stored([node.target]).isdisjoint(_stored(node.body)):
+            raise CannotInline
         unrolled: list[ast.stmt] = []
         for element in elements:
             scope = _Scope(
@@ -229,6 +241,7 @@ class _Scope(ast.NodeTransformer):
                 {**self.environment, **_unpack(node.target, element)},
                 self.arguments,
             )
+            scope.inside = self.inside
             unrolled.extend(scope.block(ast.parse(ast.unparse(node)).body[0].body))  # type: ignore[attr-defined]
         return without_jumps(unrolled, ast.Break)
 
@@ -236,6 +249,17 @@ class _Scope(ast.NodeTransformer):
 def abs_finite(value: object) -> bool:
     """Say whether a constant can be written down: infinities cannot."""
     return type(value) is not float or value not in (float("inf"), float("-inf"))
+
+
+def _loaded(body: Sequence[ast.AST]) -> set[str]:
+    nodes = (node for part in body for node in ast.walk(part))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _stored(body: Sequence[ast.AST]) -> set[str]:
+    nodes = [node for part in body for node in ast.walk(part)]
+    stored = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    return stored | {n.name for n in nodes if isinstance(n, ast.ExceptHandler) and n.name}
 
 
 def _unpack(target: ast.expr, element: Any) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Document(NamedTuple):
     record: Record
     sink: str
     """Name of the sink that owes an answer for it."""
-    index: str
+    index: str  # type: ignore[assignment]  # hides tuple.index(), which nobody calls
     id: str
     version: int | None
     """None: the id is the record's own and is created once. A number (ms): the route named the

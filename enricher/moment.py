@@ -1,7 +1,7 @@
 """Times of events: read once, kept by the hour.
 
-A wall-clock offset and a date hold for a whole hour, so they are worked out once an hour of event
-time and looked up after that. `MOMENTS` maps the full text of a local time to its hour.
+A wall-clock offset holds for a whole minute and a date for a whole hour, so they are worked out
+once and looked up after that. `MOMENTS` maps the full text of a local time to its hour.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
-LIMIT = 1 << 14
+LIMIT = 1 << 13
 """Entries that a cache here may hold before it starts again."""
-_SECONDS = frozenset(f":{second:02}" for second in range(60))
-_MINUTES = {f":{minute:02}": minute for minute in range(60)}
-_TEXTS = tuple(f"{minute % 60:02}" for minute in range(120))
+_CANONICAL = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+"""A time whose first 16 characters stand for a minute that is converted as a whole."""
+_MINUTE = timedelta(minutes=1)
 _SIGNS = frozenset("+-")
+_NAIVE = "?"
+"""Stands for the zone of a time that names none."""
+_validate = datetime.fromisoformat
 _FRACTION = re.compile(r".{7,11}[0-9:]*[.,]([0-9]+)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -109,75 +114,53 @@ def keep(text: str, found: Moment) -> None:
     MOMENTS[text] = found
 
 
-class Hour(NamedTuple):
-    """How the times of one hour of some zone are written in the target zone."""
-
-    shift: int
-    """Minutes to add, 0 to 59; what goes over the hour is in `after`."""
-    before: tuple[str, Moment]
-    """`2025-10-20T15:` and its hour, for minutes that stay below 60."""
-    after: tuple[str, Moment]
-    offset: str
-
-
 class Converter:
     """Converts ISO 8601 text to local ISO 8601 text, with the fraction that was given."""
 
     def __init__(self, target: tzinfo, default: tzinfo | None = None) -> None:
         self.target = target
         self.default = default or target
-        self._hours: dict[str, Hour] = {}
+        self._minutes: dict[str, tuple[str, str, Moment]] = {}
+        """By `2025-10-20T10:15` and `Z` or offset: `2025-10-20T15:45`, `+05:30`, the hour."""
 
     def convert(self, text: str) -> str:
         """Give `2025-10-20T15:45:30.123+05:30` for `2025-10-20T10:15:30.123Z`.
 
         Raises ValueError or OverflowError for a text that is no time within the calendar.
         """
-        end = -1 if text[-1:] == "Z" else -6 if text[-6:-5] in _SIGNS else 0
-        minute = _MINUTES.get(text[13:16])
-        if end and minute is not None and text[16:19] in _SECONDS:
-            rest = text[16:end]
-            hour = self._hours.get(f"{text[:13]}{text[end:]}")
-            if hour is not None and (
-                len(rest) == 3 or (rest[3] == "." and rest[4:].isdigit() and rest.isascii())
-            ):
-                minute += hour.shift
-                prefix, found = hour.before if minute < 60 else hour.after
-                converted = f"{prefix}{_TEXTS[minute]}{rest}{hour.offset}"
-                if len(MOMENTS) >= LIMIT:
-                    MOMENTS.clear()
-                MOMENTS[converted] = found
-                return converted
-        return self._convert_any(text, end)
+        if text[-1:] == "Z":
+            known = self._minutes.get(text[:16])
+            rest = text[16:-1]
+        elif text[-6:-5] in _SIGNS:
+            known = self._minutes.get(text[:16] + text[-6:])
+            rest = text[16:-6]
+        else:
+            known = self._minutes.get(text[:16] + _NAIVE)
+            rest = text[16:]
+        if known is None or (len(rest) != 3 and (len(rest) < 5 or rest[3] != ".")):
+            return self._convert_any(text)
+        _validate(text)
+        prefix, offset, found = known
+        converted = prefix + rest + offset
+        if len(MOMENTS) >= LIMIT:
+            MOMENTS.clear()
+        MOMENTS[converted] = found
+        return converted
 
-    def _convert_any(self, text: str, end: int) -> str:
+    def _convert_any(self, text: str) -> str:
         time = read(text, _steady(self.default, text))
         local = time.astimezone(_steady(self.target, text))
         fraction = _FRACTION.match(text)
         whole = local.replace(microsecond=0).isoformat()
         converted = f"{whole[:-6]}.{fraction[1]}{whole[-6:]}" if fraction else whole
-        keep(converted, hour_of(local))
-        if end and text[10:11] == "T" and text[13:14] == text[16:17] == ":":
-            self._remember(f"{text[:13]}{text[end:]}", time.replace(minute=0, second=0))
+        found = hour_of(local)
+        keep(converted, found)
+        if _CANONICAL.fullmatch(text) and not local.utcoffset() % _MINUTE:  # type: ignore[operator]
+            if len(self._minutes) >= LIMIT:
+                self._minutes.clear()
+            zone = "" if text[-1] == "Z" else text[-6:] if text[-6] in _SIGNS else _NAIVE
+            self._minutes[text[:16] + zone] = (whole[:16], whole[-6:], found)
         return converted
-
-    def _remember(self, key: str, start: datetime) -> None:
-        """Keep how an hour is converted, where its offset does not change on the way."""
-        try:
-            first = start.astimezone(_steady(self.target, key))
-            last = (start + timedelta(minutes=59, seconds=59)).astimezone(first.tzinfo)
-        except OverflowError:
-            return
-        if first.utcoffset() != last.utcoffset() or first.second:
-            return
-        if len(self._hours) >= LIMIT:
-            self._hours.clear()
-        self._hours[key] = Hour(
-            first.minute,
-            (first.isoformat()[:14], hour_of(first)),
-            (last.isoformat()[:14], hour_of(last)),
-            first.isoformat()[-6:],
-        )
 
     def from_epoch_ms(self, epoch_ms: int) -> str:
         """Convert a broker's timestamp. Raises OverflowError outside the calendar."""

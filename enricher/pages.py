@@ -39,7 +39,7 @@ _EXPRESSIONS = (
     'amount * 2 >= 240 or missing.field == "x"',
     "missing > 1",
     "missing != 1",
-    'service > 5',
+    "service > 5",
     '["a.b"] == 1',
     '@timestamp and user.id != "u2"',
     r'matches(service, "^payment-[a-z]+$")',
@@ -93,9 +93,7 @@ def stages_page() -> str:
     return page(
         "Stages",
         [
-            "Stages run in the order in which a pipeline file lists them; the first one decodes. "
-            "A field that is absent or null is no failure, a wrong type is. "
-            "A *field* is written as [expressions.md](expressions.md#fields) says.",
+            _STAGES,
             table(("stage", "what it does"), index),
             "## Every stage",
             field_table(Stage),
@@ -149,12 +147,11 @@ def sources_page() -> str:
 
 def sinks_page() -> str:
     """Write docs/sinks.md."""
-    dead_letters = Pipeline.model_fields["dead_letters"].annotation
     parts = ["## routes", model_text(Route, inner=False)]
     for sink in Route.sinks:
         parts += [f"### {sink}", *map(model_text, _models_of(Route, sink))]
     parts += ["## window", model_text(Window)]
-    parts += ["## dead_letters", model_text(dead_letters)] if dead_letters else []
+    parts += ["## dead_letters", *map(model_text, _models_of(Pipeline, "dead_letters"))]
     parts += ["## connections", model_text(Connections, inner=False)]
     for name in Connections.model_fields:
         parts += [f"### {name} connection", *map(model_text, _models_of(Connections, name))]
@@ -229,11 +226,15 @@ def _models_of(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
     return fields.models_in(info.annotation)
 
 
-_FIELDS = """`a` is a field of the event, `a.b` the field `b` of the object `a`, `["a.b"]` a key with
-a dot in it. `@timestamp` needs no quotes. A path may be 16 fields deep."""
+_STAGES = """Stages run in the order in which a pipeline file lists them; the first one decodes. A
+field that is absent or null is no failure, a wrong type is. A *field* is written as
+[expressions.md](expressions.md#fields) says."""
+_FIELDS = """`a` is a field of the event, `a.b` the field `b` of the object `a`, `["a.b"]` a key
+with a dot in it. `@timestamp` needs no quotes. A path may be 16 fields deep."""
 _CONDITIONS = """What stands after `when:` has Python's syntax: `==` `!=` `<` `<=` `>` `>=`, `in`
-and `not in`, `and`, `or`, `not`, parentheses, `+ - * /`, texts in quotes, numbers, `true`, `false`,
-`null`, lists of those, fields and the functions below. The pattern of `matches` is a text.
+and `not in`, `and`, `or`, `not`, parentheses, `+ - * /`, texts in quotes, numbers, `true`,
+`false`, `null`, lists of those, fields and the functions below. The pattern of `matches` is a
+text.
 
 - A field that is missing is `null`.
 - `==` and `!=` compare as Python does.

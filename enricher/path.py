@@ -42,7 +42,8 @@ def render(keys: tuple[str, ...]) -> str:
     text = ""
     for key in keys:
         plain = _PART.fullmatch(key) is not None and key[0] not in ".["
-        text += (f".{key}" if text else key) if plain else f'["{key}"]'
+        quote = "'" if '"' in key else '"'
+        text += (f".{key}" if text else key) if plain else f"[{quote}{key}{quote}]"
     return text
 
 

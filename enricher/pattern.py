@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 Groups = tuple[str | None, ...]
 """What a pattern found: the whole match, then each group; None for one that took no part."""
@@ -24,7 +25,7 @@ def compile_pattern(text: str) -> Callable[[str], Groups | None]:
         if spans[0][0] < 0:
             return None
         return tuple(
-            encoded[start:end].decode() if start >= 0 else None for start, end in spans
+            encoded[start:end].decode(errors="replace") if start >= 0 else None for start, end in spans
         )
 
     return search
@@ -45,13 +46,13 @@ def group_names(text: str) -> dict[str, int]:
     }
 
 
-def _anchor():  # type: ignore[no-untyped-def] # noqa: ANN202 - google-re2 has no types
+def _anchor() -> Any:
     import re2  # noqa: PLC0415
 
     return re2._Anchor.UNANCHORED  # noqa: SLF001
 
 
-def _compile(text: str, *, latin1: bool = False):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _compile(text: str, *, latin1: bool = False) -> Any:
     import re2  # noqa: PLC0415 - costs start-up time, and few pipelines use it
 
     options = re2.Options()

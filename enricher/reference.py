@@ -80,7 +80,8 @@ def main(check: bool, root: Path) -> None:
     if check:
         names = drifted(root)
         for name in names:
-            click.echo(f"{name} is not what the code says: run python -m enricher.reference", err=True)
+            message = "is not what the code says: run python -m enricher.reference"
+            click.echo(f"{name} {message}", err=True)
         raise click.exceptions.Exit(1 if names else 0)
     for name, text in files().items():
         path = root / name

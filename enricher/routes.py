@@ -62,6 +62,8 @@ class IndexTarget(BaseModel):
 
     @model_validator(mode="after")
     def _check_allowed(self) -> IndexTarget:
+        if self.id is not None and any(part.builtin for part in template.parse(self.id)):
+            raise ValueError("an id comes from the event alone: a replay must give it again")
         for part in template.parse(self.index):
             field = path.render(part.keys) if part.keys else ""
             if part.keys and not part.format and field not in self.allowed:

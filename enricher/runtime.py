@@ -132,19 +132,15 @@ class Runtime:
             ExceptionGroup: of what a source, a sink or the plan could not go on from.
         """
         async with AsyncExitStack() as stack:
-            for sink in (*self.sinks.values(), self.dead_letters):
+            outputs: list[Sink | DeadLetterSink] = [*self.sinks.values(), self.dead_letters]
+            for sink in outputs:
                 stack.push_async_callback(sink.close)
-            if not await _unless(stopping, self._open()):
+            if not await _unless(stopping, _open(outputs)):
                 return True
             for source in self.sources:
                 stack.push_async_callback(source.close)
             await self._read(stopping)
             return await self._drain()
-
-    async def _open(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for sink in (*self.sinks.values(), self.dead_letters):
-                group.create_task(sink.open())
 
     async def _read(self, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -202,7 +198,7 @@ class Runtime:
             refused = [one for rejected in await asyncio.gather(*writes) for one in rejected]
             if refused:
                 letters += [_letter_of(one) for one in refused]
-                outcomes = _without(outcomes, refused) + letters[-len(refused) :]
+                outcomes = [*_without(outcomes, refused), *letters[-len(refused) :]]
             if letters:
                 await self.dead_letters.write(letters)
             await delivery.acknowledge()
@@ -228,6 +224,12 @@ class Runtime:
         if self._failures:
             raise BaseExceptionGroup("deliveries failed", self._failures)
         return True
+
+
+async def _open(outputs: Sequence[Sink | DeadLetterSink]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for sink in outputs:
+            group.create_task(sink.open())
 
 
 def _letter_of(rejected: Rejected) -> DeadLetter:

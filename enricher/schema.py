@@ -107,7 +107,7 @@ def _flatten(schema: Schema) -> None:
     """Put the choices of a choice among its own, each once."""
     choices: list[Schema] = []
     for choice in schema.get("anyOf", ()):
-        for one in choice["anyOf"] if "anyOf" in choice else (choice,):
+        for one in choice.get("anyOf", (choice,)):
             if one not in choices:
                 choices.append(one)
     if choices:

@@ -108,13 +108,20 @@ def renderer(
     return define(("event",), joined, names)
 
 
-def lenient_renderer(text: str, missing: str = "–") -> Callable[[Event], str]:
+def lenient_renderer(
+    text: str, builtins: Mapping[str, Callable[[], str]] | None = None, missing: str = "–"
+) -> Callable[[Event], str]:
     """Build the function that fills a template in for people; a missing field becomes `–`."""
     names: dict[str, Any] = {"as_text": as_text}
-    pieces = [
-        f"({_source(part, number, names)} or {missing!r})" if part.keys else repr(part.literal)
-        for number, part in enumerate(parse(text))
-    ]
+    pieces = []
+    for number, part in enumerate(parse(text)):
+        if part.builtin:
+            names[f"builtin_{number}"] = (builtins or {})[part.builtin]
+            pieces.append(f"builtin_{number}()")
+        elif part.keys:
+            pieces.append(f"({_source(part, number, names)} or {missing!r})")
+        else:
+            pieces.append(repr(part.literal))
     return define(("event",), " + ".join(pieces), names)
 
 

@@ -8,7 +8,9 @@ import click
 
 
 @click.command()
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write it here.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write it there."
+)
 def command(output: Path | None) -> None:
     """Print the JSON Schema of pipeline files.
 

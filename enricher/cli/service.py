@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from enricher import memory
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
@@ -19,9 +19,6 @@ from enricher.runtime import Budget, Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
 from enricher.words import suggest
-
-GC_THRESHOLD = 50_000
-"""Objects made before the youngest are looked at: a batch makes many, and frees them all."""
 
 
 class Options(NamedTuple):
@@ -104,9 +101,7 @@ def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> boo
             if watcher:
                 watcher.cancel()
 
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    memory.settle()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from enricher.fields import Row
     from enricher.stages.base import Example, Stage
 
 
@@ -42,7 +45,7 @@ def command(name: str | None, form: str) -> None:
         indent = max(map(len, STAGES)) + 2
         for kind, one in STAGES.items():
             click.echo(f"{kind:<{indent}}{fields.summary(one)}")
-    elif click.get_text_stream("stdout").isatty():
+    elif sys.stdout.isatty():
         show(STAGES[name])
     else:
         click.echo(as_text(STAGES[name]))
@@ -103,17 +106,13 @@ def _fields_text(model: type[BaseModel]) -> str:
 
     formatter = click.HelpFormatter(width=_width())
     with formatter.section("Fields" if hasattr(model, "kind") else model.__name__):
-        formatter.write_dl(
-            [
-                (row.name, "; ".join(filter(None, (row.type, _default(row.default), row.description))))
-                for row in fields.rows(model)
-            ]
-        )
+        formatter.write_dl([(row.name, _row_text(row)) for row in fields.rows(model)])
     return formatter.getvalue().rstrip()
 
 
-def _default(text: str) -> str:
-    return text if text in ("", "required") else f"default {text}"
+def _row_text(row: Row) -> str:
+    default = row.default if row.default in ("", "required") else f"default {row.default}"
+    return "; ".join(filter(None, (row.type, default, row.description)))
 
 
 def _example_text(example: Example) -> str:
@@ -127,6 +126,4 @@ def _example_text(example: Example) -> str:
 
 
 def _width() -> int:
-    import shutil
-
     return min(shutil.get_terminal_size().columns, 100)

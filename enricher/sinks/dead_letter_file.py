@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from enricher.model import DeadLetter, Record, UserError
-from enricher.sinks.waiting import Backoff, Notice
+from enricher.waiting import Backoff, Notice
 
 
 class DeadLetterFile:

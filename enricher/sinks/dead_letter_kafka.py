@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from enricher.connections import KafkaConnection
 from enricher.model import DeadLetter, Record
-from enricher.producer import Message, Producer, Refusal
+from enricher.kafka.producer import Message, Producer, Refusal
 
 log = structlog.get_logger(__name__)
 

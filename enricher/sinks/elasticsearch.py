@@ -12,7 +12,7 @@ from enricher.model import Document, Rejected, Unavailable
 from enricher.sinks import bulk, templates
 from enricher.sinks.concurrency import Concurrency
 from enricher.sinks.elasticsearch_client import Answer, ElasticsearchClient
-from enricher.sinks.waiting import Backoff, Notice
+from enricher.waiting import Backoff, Notice
 
 _FILTER = "took,errors,items.*._id,items.*.status,items.*.error"
 _ADVICE = "check connections.elasticsearch"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enricher.connections import KafkaConnection
 from enricher.model import Document, Rejected
-from enricher.producer import Message, Producer
+from enricher.kafka.producer import Message, Producer
 
 
 class KafkaSink:

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from enricher.model import Document, Rejected, UserError
-from enricher.sinks.waiting import Backoff, Notice
+from enricher.waiting import Backoff, Notice
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (

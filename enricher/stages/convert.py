@@ -18,6 +18,7 @@ from enricher.stages.base import Context, EventFunction, Example, Stage, kind_of
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "false": False}
+INT64 = range(-(2**63), 2**63)
 MAX_DIGITS = 400
 """Characters of a text that may still be a number."""
 
@@ -74,7 +75,7 @@ def to_number(value: Any, field: str) -> int | float:
         raise Failure(f"{field} is {kind_of(value)}, not a number")
     if len(text) <= MAX_DIGITS and _INTEGER.fullmatch(text):
         number: int | float = int(text)
-        if not -(2**63) <= number < 2**63:
+        if number not in INT64:
             raise Failure(f"{field} is an integer outside 64 bits")
         return number
     if len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
@@ -87,6 +88,8 @@ def to_integer(value: Any, field: str) -> int:
     number = value if is_number(value) else to_number(value, field)
     if number != int(number):
         raise Failure(f"{field} is no whole number: {number}")
+    if int(number) not in INT64:
+        raise Failure(f"{field} is an integer outside 64 bits")
     return int(number)
 
 

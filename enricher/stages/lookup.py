@@ -51,7 +51,7 @@ class Lookup(Stage):
         async def lookup(events: list[Event]) -> Mapping[int, str]:
             failures: dict[int, str] = {}
             keys = [render(event) for event in events]
-            wanted = [key for key in dict.fromkeys(keys) if key and len(key) <= limit]
+            wanted = [key for key in dict.fromkeys(keys) if key and len(key.encode()) <= limit]
             try:
                 values = await lookups.get_many(wanted) if wanted else []
             except Unavailable as error:
@@ -81,4 +81,21 @@ def parse(value: bytes | None) -> dict[str, Any] | str | None:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError:
         return "the stored value is not JSON"
+    if value.count(b"{") + value.count(b"[") > MAX_DEPTH and is_too_deep(parsed):
+        return f"the stored value is nested deeper than {MAX_DEPTH}"
     return parsed if type(parsed) is dict else "the stored value is no JSON object"
+
+
+MAX_DEPTH = 64
+"""Objects and lists inside each other that a stored value may have; orjson writes 254."""
+
+
+def is_too_deep(value: Any) -> bool:
+    """Say whether a value nests deeper than `MAX_DEPTH`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        children = (v.values() if type(v) is dict else v for v in level)
+        level = [child for each in children for child in each if type(child) in (dict, list)]
+        if not level:
+            return False
+    return True

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from enricher import path
-from enricher.model import Event
+from enricher.model import Event, Failure
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
 
@@ -29,15 +29,19 @@ class Rename(Stage):
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Build the function."""
         moves = tuple(
-            (path.getter(old), path.remover(old), path.setter(new))
+            (path.getter(old), path.remover(old), path.setter(new), path.setter(old))
             for old, new in self.fields.items()
         )
 
         def rename(event: Event) -> None:
-            for get, remove, put in moves:
+            for get, remove, put, restore in moves:
                 value = get(event)
                 if value is not None:
                     remove(event)
-                    put(event, value)
+                    try:
+                        put(event, value)
+                    except Failure:
+                        restore(event, value)
+                        raise
 
         return rename

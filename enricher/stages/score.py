@@ -20,7 +20,7 @@ class Rule(BaseModel):
 
     model_config = STRICT
     when: Predicate
-    add: float | int = Field(description="Points.")
+    add: int | float = Field(description="Points.")
     reason: Template = Field(description="Why, in words; may hold `{field}`.")
 
 
@@ -64,7 +64,7 @@ class Score(Stage):
     target: FieldPath = Field(description="Gets the score.")
     reasons: FieldPath | None = Field(default=None, description="Gets the list of reasons.")
     rules: list[Rule] = Field(min_length=1)
-    cap: float | int | None = Field(default=None, description="The highest score there is.")
+    cap: int | float | None = Field(default=None, description="The highest score there is.")
     levels: list[Level] = Field(default_factory=list, description="Highest first.")
 
     @model_validator(mode="after")
@@ -75,13 +75,13 @@ class Score(Stage):
             raise ValueError("the levels must fall, and only the last may have no at_least")
         return self
 
-    def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
+    def compile(self, context: Context) -> EventFunction:
         """Compile the rules and build the function."""
         put = path.setter(self.target)
         put_reasons = path.setter(self.reasons) if self.reasons else None
         cap = self.cap
         rules = tuple(
-            (compile_predicate(rule.when), rule.add, lenient_renderer(rule.reason))
+            (compile_predicate(rule.when), rule.add, lenient_renderer(rule.reason, context.builtins))
             for rule in self.rules
         )
         levels = tuple(
@@ -90,7 +90,7 @@ class Score(Stage):
         )
 
         def score(event: Event) -> None:
-            points = 0
+            points: float = 0
             reasons = []
             for matches, add, render in rules:
                 if matches(event):

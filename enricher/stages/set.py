@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from enricher import path, template
+from enricher.inline import define
 from enricher.model import Event
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
@@ -15,8 +17,8 @@ from enricher.stages.base import Context, EventFunction, Example, Stage
 class Set(Stage):
     """Write fields: constants, copies of other fields, texts with `{field}` in them.
 
-    A text that is one `{field}` alone copies the value with its type. Where a field is missing,
-    nothing is written. `{$now}`, `{$hostname}`, `{$version}` and `{$pipeline}` are known.
+    They are written in the order of the file. A text that is one `{field}` alone copies the value
+    with its type. Where a field is missing, nothing is written. `{$now}`, `{$hostname}`, `{$version}` and `{$pipeline}` are known.
     """
 
     kind: ClassVar[str] = "set"
@@ -40,32 +42,48 @@ class Set(Stage):
 
     def compile(self, context: Context) -> EventFunction:
         """Sort constants from templates and build the function."""
-        constants: dict[str, Any] = {}
-        computed = []
+        first: dict[str, Any] = {}
+        last: dict[str, Any] = {}
+        computed: list[tuple[Any, Any]] = []
         for target, value in self.fields.items():
-            parts = template.parse(value) if isinstance(value, str) else ()
-            if not isinstance(value, str):
-                constants[target] = value
-            elif len(parts) == 1 and parts[0].keys and not parts[0].format:
-                computed.append((path.setter(target), path.getter(path.render(parts[0].keys))))
-            elif len(parts) == 1 and not parts[0].keys and parts[0].builtin in ("", *CONSTANT):
-                constant = parts[0].literal
-                if parts[0].builtin:
-                    constant = context.builtins[parts[0].builtin]()
-                constants[target] = constant
+            constant, compute = choose(value, context)
+            if compute is None and not computed:
+                first[target] = constant
+            elif compute is None:
+                last[target] = constant
             else:
-                render = template.renderer(value, context.builtins)
-                computed.append((path.setter(target), render))
-        write, steps = path.writer(constants), tuple(computed)
+                between = {key: define(("event",), "v", {"v": v}) for key, v in last.items()}
+                pairs = {**between, target: compute}
+                computed += [(path.setter(key), function) for key, function in pairs.items()]
+                last = {}
+        write_first = path.writer(first) if first else None
+        write_last = path.writer(last) if last else None
+        steps = tuple(computed)
 
         def set_fields(event: Event) -> None:
-            write(event)
+            if write_first is not None:
+                write_first(event)
             for put, compute in steps:
                 value = compute(event)
                 if value is not None:
                     put(event, value)
+            if write_last is not None:
+                write_last(event)
 
         return set_fields
+
+
+def choose(value: Any, context: Context) -> tuple[Any, Callable[[Event], Any] | None]:
+    """Give a constant, or the function that computes the value."""
+    if not isinstance(value, str):
+        return value, None
+    parts = template.parse(value)
+    only = parts[0]
+    if len(parts) == 1 and only.keys and not only.format:
+        return None, path.getter(path.render(only.keys))
+    if len(parts) == 1 and not only.keys and only.builtin in ("", *CONSTANT):
+        return context.builtins[only.builtin]() if only.builtin else only.literal, None
+    return None, template.renderer(value, context.builtins)
 
 
 CONSTANT = ("hostname", "version", "pipeline")

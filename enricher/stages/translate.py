@@ -9,7 +9,7 @@ import orjson
 import yaml
 from pydantic import Field, model_validator
 
-from enricher import path
+from enricher import path, template
 from enricher.model import Event
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
@@ -19,7 +19,7 @@ class Translate(Stage):
     """Look a value up in a table and write what stands there.
 
     A value that the table lacks becomes `default`; without a default nothing is written. An
-    absent or null field is left alone.
+    absent or null field is left alone. A number or a boolean is looked up as JSON writes it.
     """
 
     kind: ClassVar[str] = "translate"
@@ -52,14 +52,14 @@ class Translate(Stage):
     def compile(self, context: Context) -> EventFunction:
         """Load the table and build the function. Raises ValueError for a bad file."""
         get, put = path.getter(self.field), path.setter(self.target)
-        table = self.table if self.file is None else load_table(context.path(self.file))
-        default = self.default
+        table = load_table(context.path(self.file)) if self.file else self.table or {}
+        default, as_text = self.default, template.as_text
 
         def translate(event: Event) -> None:
             value = get(event)
             if value is None:
                 return
-            found = table.get(value if type(value) is str else str(value), default)
+            found = table.get(value if type(value) is str else as_text(value), default)
             if found is not None:
                 put(event, found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -44,20 +44,57 @@ async def send(bootstrap: str, records: Iterable[GeneratedRecord]) -> list[Recor
         await producer.stop()
 
 
+class Expected(NamedTuple):
+    """What the dry-run makes of one record."""
+
+    record: Record
+    place: tuple[str, str] | None
+    """Index and id; None for a dead letter."""
+    document: dict[str, Any]
+
+
 def expected(
     config: PipelineConfig, ledger: list[Record], lookups: FileLookups
-) -> tuple[dict[tuple[str, str], dict[str, Any]], list[str]]:
-    """Say by (index, id) what the dry-run makes of the records, and the ids of dead letters."""
+) -> list[Expected]:
+    """Say what the dry-run makes of each record."""
     plan = build(config, lookups)
-    documents: dict[tuple[str, str], dict[str, Any]] = {}
-    letters = []
+    results: list[Expected] = []
     for begin in range(0, len(ledger), 500):
         for outcome in asyncio.run(plan.process(ledger[begin : begin + 500])):
             if isinstance(outcome, Document):
-                documents[outcome.index, outcome.id] = orjson.loads(outcome.body)
+                place = (outcome.index, outcome.id)
+                results.append(Expected(outcome.record, place, orjson.loads(outcome.body)))
             elif isinstance(outcome, DeadLetter):
-                letters.append(outcome.record.id)
-    return documents, letters
+                results.append(Expected(outcome.record, None, {}))
+    return results
+
+
+def verify(
+    wanted: list[Expected], found: dict[tuple[str, str], dict[str, Any]], dead: set[str]
+) -> None:
+    """Hold every record to its one place: indexed as the dry-run says, or a dead letter.
+
+    Where a route named the id, the newest of the records that share it is what is indexed; of
+    those of one millisecond, any.
+    """
+    newest: dict[tuple[str, str], list[Expected]] = {}
+    for one in wanted:
+        if one.record.id in dead:
+            continue
+        assert one.place is not None, f"{one.record.id} should be a dead letter"
+        assert one.place in found, f"{one.place} of {one.record.id} is lost"
+        held = newest.get(one.place, [])
+        version = held[0].record.timestamp if held else None
+        if version is None or one.record.timestamp == version:
+            newest[one.place] = [*held, one]
+        elif (one.record.timestamp or 0) > version:
+            newest[one.place] = [one]
+    for place in found.keys() - newest.keys():
+        ids = [one.record.id for one in wanted if one.place == place]
+        raise AssertionError(f"{place} is indexed, and of {ids} dead letters are {dead & {*ids}}")
+    assert dead <= {one.record.id for one in wanted}
+    for place, candidates in newest.items():
+        assert stable(found[place]) in [stable(one.document) for one in candidates], place
 
 
 def indexed(elasticsearch: Any) -> dict[tuple[str, str], dict[str, Any]]:

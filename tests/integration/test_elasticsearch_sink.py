@@ -17,7 +17,7 @@ from enricher.model import Document, UserError
 from enricher.sinks.elasticsearch import ElasticsearchSink
 from enricher.sinks.elasticsearch_client import ElasticsearchClient
 from enricher.sinks.templates import KINDS, Installed, install
-from enricher.sinks.waiting import Backoff
+from enricher.waiting import Backoff
 
 from ..servers.elasticsearch import Elasticsearch
 from ..sinks.documents import NOON, document

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from enricher.connections import KafkaConnection
 from enricher.model import DeadLetter, Document, Record
-from enricher.producer import partition_of
+from enricher.kafka.producer import partition_of
 from enricher.sinks.dead_letter_kafka import DeadLetterTopic
 from enricher.sinks.kafka import KafkaSink
 

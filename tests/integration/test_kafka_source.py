@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from enricher.connections import KafkaConnection
 from enricher.model import Delivery, Record
 from enricher.sources.kafka import Kafka as KafkaConfig
-from enricher.sources.kafka import KafkaSource
+from enricher.kafka.consumer import KafkaSource
 
 from ..servers.kafka import Kafka
 

@@ -20,7 +20,7 @@ from aiohttp import web
 from enricher.connections import ElasticsearchConnection
 from enricher.model import Document
 from enricher.sinks.elasticsearch import ElasticsearchSink
-from enricher.sinks.waiting import Backoff
+from enricher.waiting import Backoff
 
 CONFLICT = "version_conflict_engine_exception"
 SOON = Backoff(base_s=0.001, cap_s=0.002, longest_hint_s=0.05)

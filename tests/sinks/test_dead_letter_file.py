@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from enricher.model import DeadLetter, Record, UserError
 from enricher.sinks.dead_letter_file import DeadLetterFile, _line, letter, read
-from enricher.sinks.waiting import Backoff
+from enricher.waiting import Backoff
 
 
 def dead(number: int = 0, value: bytes = b"not json", key: bytes | None = None) -> DeadLetter:

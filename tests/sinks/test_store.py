@@ -12,7 +12,7 @@ import pytest
 
 from enricher.model import Alert, UserError
 from enricher.sinks.store import StoreSink
-from enricher.sinks.waiting import Backoff
+from enricher.waiting import Backoff
 
 from .documents import document, documents
 

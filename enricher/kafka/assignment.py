@@ -18,9 +18,9 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from enricher.brokers import Reminder
+from enricher.kafka.cluster import Reminder
 from enricher.model import Delivery, Record
-from enricher.watermark import Span, Watermark
+from enricher.kafka.watermark import Span, Watermark
 
 log = structlog.get_logger(__name__)
 

@@ -24,7 +24,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 
-from enricher import brokers
+from enricher.kafka import cluster
 from enricher.connections import KafkaConnection
 
 log = structlog.get_logger(__name__)
@@ -93,17 +93,17 @@ class Producer:
         )
         self._producer: Any = None
         self._one_at_a_time = asyncio.Lock()
-        self._reminder = brokers.Reminder(_REMIND_S)
+        self._reminder = cluster.Reminder(_REMIND_S)
 
     async def open(self) -> None:
         """Connect, waiting while the cluster is away."""
-        self._producer = await brokers.start(self._make, self._brokers)
+        self._producer = await cluster.start(self._make, self._brokers)
 
     async def close(self) -> None:
         """Free the connection; what a cancelled `send` left behind may be lost."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await brokers.stop(producer)
+            await cluster.stop(producer)
 
     async def send(self, messages: Sequence[Message]) -> list[Refusal]:
         """Return once every message is durable or refused for good; give the refused ones.
@@ -113,7 +113,7 @@ class Producer:
         async with self._one_at_a_time:
             refusals: list[Refusal] = []
             waiting = self._check(messages, refusals)
-            for pause in brokers.backoff():
+            for pause in cluster.backoff():
                 waiting = await self._round(waiting, refusals)
                 if not waiting:
                     break

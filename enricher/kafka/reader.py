@@ -19,8 +19,8 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from enricher.assignment import Assignment, Partition, Piece
-from enricher.brokers import Reminder
+from enricher.kafka.assignment import Assignment, Partition, Piece
+from enricher.kafka.cluster import Reminder
 from enricher.model import Record
 
 log = structlog.get_logger(__name__)

@@ -1,0 +1,53 @@
+"""Runs the examples that stages carry, on the plan that the daemon runs."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from enricher import build, config, document
+from enricher.model import Document, Record
+from enricher.stages import STAGES
+from enricher.stages.base import Example, Stage
+
+
+class StoredLookups:
+    """Stands in for Redis with the values of one example."""
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        self.values = values
+
+    async def get_many(self, keys: list[str]) -> list[bytes | None]:
+        return [self.values.get(key) for key in keys]
+
+
+def pipeline_of(stage: type[Stage], example: Example) -> dict[str, Any]:
+    """Give a whole pipeline, as parsed YAML, with an example's stage in it."""
+    item = document.parse(example.yaml, "example").value
+    stages = [item] if stage.decodes else [{"json": {}}, item]
+    return {
+        "name": "example",
+        "allow_python": True,
+        "stages": stages,
+        "routes": [{"elasticsearch": {"index": "example"}}],
+    }
+
+
+def run(stage: type[Stage], example: Example, folder: Path) -> dict[str, Any]:
+    """Give what a pipeline file with an example's stage makes of the example's event."""
+    file = folder / "example.yaml"
+    file.write_text(yaml.safe_dump(pipeline_of(stage, example)))
+    plan = build.build(config.load(file), StoredLookups(example.lookups))
+    record = Record(orjson.dumps(example.given), "id", None, "file", 0)
+    [outcome] = asyncio.run(plan.process([record]))
+    assert isinstance(outcome, Document), outcome
+    event: dict[str, Any] = orjson.loads(outcome.body)
+    return event
+
+
+def all_examples() -> list[tuple[type[Stage], Example]]:
+    """Give every example of every stage."""
+    return [(stage, example) for stage in STAGES.values() for example in stage.examples]
