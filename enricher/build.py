@@ -6,7 +6,7 @@ import inspect
 import socket
 from collections.abc import Callable, Mapping
 
-from enricher import __version__
+from enricher import __version__, path
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
 from enricher.model import ConfigError, Problem
@@ -57,6 +57,7 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
 
 def step_of(stage: Stage, function: object) -> Step:
     """Describe a compiled stage for the plan."""
+    written = stage.writes()
     is_batch = inspect.iscoroutinefunction(function)
     parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
     return Step(
@@ -67,6 +68,7 @@ def step_of(stage: Stage, function: object) -> Step:
         drops=stage.drops,
         is_batch=is_batch,
         takes_record=not is_batch and len(parameters) > 1,
+        writes=None if written is None else frozenset(path.parse(field)[0] for field in written),
     )
 
 

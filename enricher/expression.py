@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -137,7 +138,7 @@ class _Compiler:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return f"(not {self.visit(operand)})"
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-                return repr(-value)
+                return repr(-value) if is_finite(value) else self.bind(-value)
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return self.comparison(left, ops, comparators)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
@@ -227,6 +228,8 @@ class _Compiler:
         text = node.args[1]
         if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
             raise _error("the pattern of matches() must be a text", node)
+        if "\b" in text.value:
+            raise _error('"\\b" is a backspace here: write r"\\b" for the edge of a word', text)
         try:
             found = compile_pattern(text.value)
         except ValueError as error:
@@ -265,7 +268,9 @@ def _parse(text: str) -> tuple[ast.expr, str]:
     text = text.replace("\n", " ")
     source = _STRING_OR_AT.sub(lambda found: AT if found[0] == "@" else found[0], text)
     try:
-        return ast.parse(source, mode="eval").body, source
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\\d" is right in a pattern, and kept as it is
+            return ast.parse(source, mode="eval").body, source
     except SyntaxError as error:
         hint = " (write == to compare)" if re.search(r"[^=!<>]=[^=]", text) else ""
         message = f"bad expression: {(error.msg or 'invalid syntax').replace(AT, '@')}{hint}"

@@ -208,6 +208,10 @@ class _Scope(ast.NodeTransformer):
             return self.visit(node.body if decided else node.orelse)  # type: ignore[no-any-return]
         return self.generic_visit(node)
 
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        decided = self.decide(node)  # `5 is not None` would be a warning of the compiler's
+        return self.generic_visit(node) if decided is None else ast.Constant(decided)
+
     def decide(self, test: ast.expr) -> bool | None:
         """Give the truth of a test on constants; None where it depends on the event."""
         match test:

@@ -33,7 +33,8 @@ class Moment:
     __slots__ = ("epoch_ms", "hour", "local", "month_day", "year")
 
     def __init__(self, local: datetime) -> None:
-        self.local = local.replace(minute=0, second=0, microsecond=0)
+        offset = timezone(local.utcoffset() or timedelta())  # a zone's may change within the hour
+        self.local = local.replace(minute=0, second=0, microsecond=0, tzinfo=offset, fold=0)
         self.hour = local.hour
         self.month_day = local.month * 100 + local.day
         self.year = local.year
@@ -59,7 +60,7 @@ def zone(name: str) -> tzinfo:
     """Load a time zone by its IANA name. Raises ValueError for one that does not exist."""
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         raise ValueError(f'unknown time zone "{name}" (write it like Asia/Kolkata)') from None
 
 
@@ -68,6 +69,16 @@ def _steady(zone: tzinfo, text: str) -> tzinfo:
     if text[:4] >= "1970":
         return zone
     return timezone(zone.utcoffset(datetime(1970, 1, 2)) or timedelta())  # noqa: DTZ001
+
+
+def _in_zone(time: datetime, target: tzinfo) -> datetime:
+    """Convert a time; at the calendar's ends one that stands in the zone already is kept."""
+    try:
+        return time.astimezone(target)
+    except OverflowError:
+        if time.utcoffset() != target.utcoffset(time.replace(tzinfo=None)):
+            raise
+        return time.replace(tzinfo=target)
 
 
 def read(text: str, default: tzinfo) -> datetime:
@@ -149,7 +160,7 @@ class Converter:
 
     def _convert_any(self, text: str) -> str:
         time = read(text, _steady(self.default, text))
-        local = time.astimezone(_steady(self.target, text))
+        local = _in_zone(time, _steady(self.target, text))
         fraction = _FRACTION.match(text)
         whole = local.replace(microsecond=0).isoformat()
         converted = f"{whole[:-6]}.{fraction[1]}{whole[-6:]}" if fraction else whole
@@ -165,7 +176,8 @@ class Converter:
     def from_epoch_ms(self, epoch_ms: int) -> str:
         """Convert a broker's timestamp. Raises OverflowError outside the calendar."""
         try:
-            local = datetime.fromtimestamp(epoch_ms / 1000, self.target)
+            time = _EPOCH + timedelta(milliseconds=epoch_ms)  # a float would lose a millisecond
+            local = time.astimezone(self.target)
         except (OSError, ValueError) as error:
             raise OverflowError(str(error)) from None
         converted = local.isoformat(timespec="milliseconds")

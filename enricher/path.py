@@ -153,6 +153,14 @@ def chooser(
     return choose
 
 
+def nest(field: str, value: Any) -> Event:
+    """Give the object that holds nothing but a value at a path."""
+    for key in reversed(parse(field)):
+        value = {key: value}
+    nested: Event = value
+    return nested
+
+
 def merge(event: Event, values: Mapping[str, Any]) -> None:
     """Write values, going into objects that the event has already. Raises `Failure`."""
     for key, value in values.items():

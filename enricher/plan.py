@@ -6,6 +6,7 @@ stands between two loops. The plan does no I/O of its own and is never changed.
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from enricher.fuse import Fuser
+from enricher.hoist import hoist
 from enricher.model import (
     Alert,
     DeadLetter,
@@ -43,6 +45,8 @@ class Step(NamedTuple):
     drops: bool = False
     is_batch: bool = False
     takes_record: bool = False
+    writes: frozenset[str] | None = None
+    """Top-level fields that it may write or remove; None stands for any."""
 
 
 class AlertStep(NamedTuple):
@@ -216,11 +220,27 @@ def fuse_singly(steps: Sequence[Step], ending: Ending) -> list[Loop | Step]:
 def generate(steps: Sequence[Step], ending: Ending | None) -> Loop:
     """Generate and compile one loop."""
     fuser = Fuser()
-    source = source_of(steps, ending, fuser)
+    tree = ast.parse(source_of(steps, ending, fuser))
+    written = [step.writes for step in steps]
+    if None not in written:
+        _hoist(tree, frozenset(NOTES).union(*filter(None, written)))
     namespace = dict(fuser.names)
-    exec(compile(source, "<plan>", "exec"), namespace)  # noqa: S102 - generated from our own sources and checked expressions
+    exec(compile(tree, "<plan>", "exec"), namespace)  # noqa: S102 - generated from our own sources and checked expressions
     loop: Loop = namespace["loop"]
     return loop
+
+
+NOTES = ("tags", "failures")
+"""What `note_failure` writes."""
+
+
+def _hoist(tree: ast.Module, written: frozenset[str]) -> None:
+    """Read fields that the loop does not write once, at the top of its body."""
+    function: Any = tree.body[0]
+    loop = function.body[0]
+    guarded = loop.body[-1]
+    guarded.body[:0] = hoist(guarded.body, written)
+    ast.fix_missing_locations(tree)
 
 
 def source_of(steps: Sequence[Step], ending: Ending | None, fuser: Fuser) -> str:

@@ -40,7 +40,9 @@ def schema_text() -> str:
 
 def cli_page() -> str:
     """Write docs/cli.md: the help of every command, as `--help` prints it."""
-    context = click.Context(cli, info_name="enricher", terminal_width=WIDTH, color=False)
+    context = click.Context(
+        cli, info_name="enricher", terminal_width=WIDTH, color=False, **cli.context_settings
+    )
     sections = [f"## {inner.command_path}\n\n{help_text(inner)}" for inner in commands(context)]
     return pages.page("Command line", [help_text(context), *sections])
 

@@ -148,29 +148,29 @@ def index_namer(target: IndexTarget, window: Window) -> Callable[[Event, Record]
     name_values = value_namer(parts, target.allowed)
     if time_part is None:
         return lambda event, _record: name_values(event, "")
-    get, moments, read, in_range = (
-        path.getter(path.render(time_part.keys)),
-        MOMENTS,
-        moment,
-        range_check(window),
-    )
+    get, moments, read = path.getter(path.render(time_part.keys)), MOMENTS, moment
+    in_range = range_check(window)
     out_of_range = f"{parts[0].literal.rstrip('-._')}-outofrange"
     is_fixed = not any(part.keys and not part.format for part in parts)
-    names: dict[Moment, str] = {}
+    certain = certain_timestamps(window)
+    names: dict[Moment, tuple[int, int, bool, str]] = {}
 
     def name(event: Event, record: Record) -> str | None:
-        value = get(event)
+        value, timestamp = get(event), record.timestamp
         time = (moments.get(value) if type(value) is str else None) or read(value)
-        if time is None or not in_range(time, value, record.timestamp):
+        known = names.get(time)  # type: ignore[arg-type]  # None is never a key
+        if known is not None:
+            earliest, latest, is_sane, index = known
+            if is_sane if timestamp is None else earliest <= timestamp <= latest:
+                return index
+        if time is None or not in_range(time, value, timestamp):
             return out_of_range
-        known = names.get(time) if is_fixed else None
-        if known is None:
-            known = name_values(event, time.local.strftime(time_part.format))
-            if known is not None and is_fixed:
-                if len(names) >= LIMIT:
-                    names.clear()
-                names[time] = known
-        return known
+        found = name_values(event, time.local.strftime(time_part.format))
+        if found is not None and is_fixed:
+            if len(names) >= LIMIT:
+                names.clear()
+            names[time] = (*certain(time), 2000 <= time.year <= 2100, found)
+        return found
 
     return name
 
@@ -203,22 +203,30 @@ def value_namer(
     return name
 
 
+def certain_timestamps(window: Window) -> Callable[[Moment], tuple[int, int]]:
+    """Build the function that gives the records' timestamps that suit all times of an hour."""
+    past, future = int(window.past_days * DAY_MS), int(window.future_days * DAY_MS)
+    first, last = _YEARS
+
+    def certain(time: Moment) -> tuple[int, int]:
+        earliest, latest = time.epoch_ms + HOUR_MS - future, time.epoch_ms + past
+        return max(earliest, first), min(latest, last - 1)
+
+    return certain
+
+
 def range_check(window: Window) -> Callable[[Moment, str, int | None], bool]:
     """Build the function that says whether a time may name an index.
 
     A file's record has no timestamp of its own: only the years 2000-2100 are checked.
     """
     past, future = int(window.past_days * DAY_MS), int(window.future_days * DAY_MS)
-    inner_past, inner_future = past - HOUR_MS, future - HOUR_MS
     first, last = _YEARS
 
     def in_range(time: Moment, text: str, timestamp: int | None) -> bool:
         if timestamp is None:
             return 2000 <= time.year <= 2100
-        age = timestamp - time.epoch_ms
-        if -inner_future <= age <= inner_past:  # certain for the whole hour
-            return first <= timestamp < last
-        exact = timestamp - Moment.exact_ms(text)
-        return -future <= exact <= past and first <= timestamp < last
+        age = timestamp - Moment.exact_ms(text)
+        return -future <= age <= past and first <= timestamp < last
 
     return in_range

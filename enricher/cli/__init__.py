@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
             from enricher.words import suggest  # noqa: PLC0415
 
             raise click.UsageError(f'no command "{args[0]}"{suggest(args[0], COMMANDS)}')

@@ -23,7 +23,7 @@ BATCH = 1000
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--lookups", type=click.Path(path_type=Path), help="A file in place of Redis.")
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
-              show_default=True)  # fmt: skip
+              show_default=True, help="Of the result.")  # fmt: skip
 def command(pipeline: Path, file: Path, lookups: Path | None, output: str) -> None:
     """Measure what a pipeline costs an event, as a ratio to the JSON codec's cost.
 

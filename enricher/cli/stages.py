@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="`json`: the same as data, for programs.",
+)
 def command(name: str | None, form: str) -> None:
     """Show the reference of stages: all in a line each, or one with its fields and examples.
 

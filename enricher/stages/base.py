@@ -7,7 +7,7 @@ files, never the network.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -95,6 +95,13 @@ class Stage(BaseModel):
     def compile(self, context: Context) -> EventFunction | BatchFunction | Decoder:
         """Build the function that does the work."""
         raise NotImplementedError
+
+    def writes(self) -> Iterable[str] | None:
+        """Give the fields that the stage may write or remove; None stands for any.
+
+        What no stage writes is read once an event. None is always right, and slower.
+        """
+        return None
 
 
 def require_text(value: Any, field: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, model_validator
@@ -66,3 +67,7 @@ class Bucket(Stage):
             write(event, search(bounds, value))
 
         return bucket
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [field for one in self.ranges for field in one.set]

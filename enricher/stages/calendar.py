@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -87,3 +88,7 @@ class Calendar(Stage):
             write(event, time.month_day)
 
         return calendar
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [*self.otherwise, *(field for one in self.periods for field in one.set)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -66,6 +66,10 @@ class Convert(Stage):
             put(event, value if type(value) in right_types else change(value, field))
 
         return convert
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [self.target or self.field]
 
 
 def to_number(value: Any, field: str) -> int | float:

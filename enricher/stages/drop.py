@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from enricher.model import Drop, Event
@@ -29,3 +30,7 @@ class DropEvents(Stage):
             raise Drop
 
         return drop
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return []

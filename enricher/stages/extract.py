@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -11,6 +12,12 @@ from enricher.model import Event
 from enricher.path import FieldPath
 from enricher.pattern import compile_pattern, group_names
 from enricher.stages.base import Context, EventFunction, Example, Stage, require_text
+
+
+LIMIT = 1 << 13
+"""Texts whose parts are remembered before the memory starts again."""
+MAX_REMEMBERED = 256
+"""Characters of a text that is still remembered."""
 
 
 class Extract(Stage):
@@ -41,22 +48,27 @@ class Extract(Stage):
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Compile the pattern and build the function."""
-        get, search, field, lower = (
-            path.getter(self.field),
-            compile_pattern(self.pattern),
-            self.field,
-            self.lower,
-        )
-        groups = tuple((name, number) for name, number in group_names(self.pattern).items())
+        get, field, search = path.getter(self.field), self.field, compile_pattern(self.pattern)
+        lower, groups = self.lower, group_names(self.pattern)
+        known: dict[str, Event] = {}
+
+        def parts_of(text: str) -> Event:
+            found = search(text) or ()
+            parts = {name: found[number] for name, number in groups.items() if found}
+            event = {n: p.lower() if lower else p for n, p in parts.items() if p is not None}
+            if len(known) >= LIMIT:
+                known.clear()
+            if len(text) <= MAX_REMEMBERED:
+                known[text] = event
+            return event
 
         def extract(event: Event) -> None:
             value = get(event)
             if value is not None:
-                found = search(require_text(value, field))
-                if found is not None:
-                    for name, number in groups:
-                        part = found[number]
-                        if part is not None:
-                            event[name] = part.lower() if lower else part
+                event.update(known.get(require_text(value, field)) or parts_of(value))
 
         return extract
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return group_names(self.pattern)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import maxminddb
@@ -101,6 +102,10 @@ class Geoip(Stage):
 
         return geoip
 
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return self.targets()
+
     def build(self, place: dict[str, Any]) -> Event:
         """Pick what is wanted from a database record; it is shared by all events there."""
         country, states = place.get("country") or {}, place.get("subdivisions") or [{}]
@@ -118,13 +123,17 @@ class Geoip(Stage):
         event: Event = {}
         for target, value in values.items():
             if target is not None and value is not None:
-                path.setter(target)(event, value)
+                path.merge(event, path.nest(target, value))
         return event
+
+    def targets(self) -> list[str]:
+        """Give the fields that are wanted."""
+        wanted = (self.country, self.country_code, self.state, self.city)
+        return [target for target in (*wanted, self.location, self.timezone) if target]
 
     def nested_roots(self) -> frozenset[str]:
         """Give the objects that the targets lie in, such as `geoip` of `geoip.location`."""
-        targets = (self.country, self.country_code, self.state, self.city)
-        keys = [path.parse(t) for t in (*targets, self.location, self.timezone) if t]
+        keys = [path.parse(target) for target in self.targets()]
         return frozenset(parts[0] for parts in keys if len(parts) > 1)
 
 

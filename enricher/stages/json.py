@@ -21,8 +21,11 @@ _SUSPICIOUS = (
     rf'[:,\[]\s*-?[0-9]{{19}}|"\.{_REST}|\.\.{_REST}|\."\s*:|""\s*:|\\u00{_REST}'
 )
 """What may be an integer beyond 64 bits, or a key that Elasticsearch refuses."""
+TOGETHER = 128
+"""Records that are looked through at once; a suspicious one makes each be looked at alone."""
 _OPENING = frozenset("{ \t\r\n")
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL)
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class Json(Stage):
@@ -62,26 +65,38 @@ class Json(Stage):
         envelope, max_bytes, max_depth = self.envelope, self.max_bytes, self.max_depth
         decode_one = self.decode_one
 
+        def decode_any(value: bytes) -> Event | Failure:
+            try:
+                return decode_one(value, suspicious(value))
+            except Failure as failure:
+                return failure
+            except (ValueError, TypeError, RecursionError) as error:
+                return Failure(f"not JSON: {error}", "NotJson")
+
+        def decode_plain(values: list[bytes]) -> list[Event] | None:
+            """Decode records that are beyond suspicion together; None where one may not be."""
+            text = b"\n".join(values)
+            brackets = text.count(b"{") + text.count(b"[")
+            # Each object has a bracket of its own: what is left bounds the depth of every one.
+            if len(text) > max_bytes or brackets >= len(values) + max_depth or suspicious(text):
+                return None
+            try:
+                events = [loads(value) for value in values]
+            except orjson.JSONDecodeError:
+                return None
+            for number, event in enumerate(events):
+                if type(event) is not dict:
+                    return None
+                inner = event.get(envelope)
+                if type(inner) is str and inner[:1] in _OPENING:
+                    events[number] = decode_any(values[number])
+            return events
+
         def decode(records: list[Record]) -> list[Event | Failure]:
-            plain = not suspicious(b"\n".join([record.value for record in records]))
             events: list[Event | Failure] = []
-            for record in records:
-                value = record.value
-                try:
-                    if (
-                        plain
-                        and len(value) <= max_bytes
-                        and value.count(b"{") + value.count(b"[") <= max_depth
-                        and type(event := loads(value)) is dict
-                        and (type(inner := event.get(envelope)) is not str or inner[:1] not in _OPENING)
-                    ):
-                        events.append(event)
-                    else:
-                        events.append(decode_one(value, suspicious(value)))
-                except Failure as failure:
-                    events.append(failure)
-                except (ValueError, TypeError, RecursionError) as error:
-                    events.append(Failure(f"not JSON: {error}", "NotJson"))
+            for begin in range(0, len(records), TOGETHER):
+                values = [record.value for record in records[begin : begin + TOGETHER]]
+                events.extend(decode_plain(values) or map(decode_any, values))
             return events
 
         return decode
@@ -159,12 +174,12 @@ def is_object(text: str) -> bool:
 def check_depth(value: bytes, limit: int) -> None:
     """Raise `Failure` where brackets outside texts nest deeper than the limit."""
     depth = 0
-    for found in _BRACKETS.finditer(value):
-        if found[0] in (b"[", b"{"):
+    for bracket in _TEXT.sub(b"", value).translate(None, _NO_BRACKET):
+        if bracket in b"[{":
             depth += 1
             if depth > limit:
                 raise Failure(f"nested deeper than {limit}", "TooDeep")
-        elif found[0] in (b"]", b"}"):
+        else:
             depth -= 1
 
 

@@ -47,6 +47,15 @@ class Lookup(Stage):
         """Build the function of a batch; the store connects when it is first asked."""
         render, put, lookups = renderer(self.key, context.builtins), path.setter(self.target), context.lookups
         limit = self.max_key_bytes
+        too_long = f"the key is longer than {limit} bytes"
+        known: dict[bytes | None, dict[str, Any] | str | None] = {None: None}
+
+        def remember(value: bytes | None) -> dict[str, Any] | str | None:
+            if value not in known:
+                if len(known) >= REMEMBERED:
+                    known.clear()
+                known[value] = parse(value)
+            return known[value]
 
         async def lookup(events: list[Event]) -> Mapping[int, str]:
             failures: dict[int, str] = {}
@@ -56,11 +65,11 @@ class Lookup(Stage):
                 values = await lookups.get_many(wanted) if wanted else []
             except Unavailable as error:
                 return dict.fromkeys((n for n, key in enumerate(keys) if key), str(error))
-            found = {key: parse(value) for key, value in zip(wanted, values, strict=True)}
+            found = {key: remember(value) for key, value in zip(wanted, values, strict=True)}
             for number, key in enumerate(keys):
                 if not key:
                     continue
-                value = found.get(key, f"the key is longer than {limit} bytes")
+                value = found.get(key, too_long)
                 if type(value) is str:
                     failures[number] = value
                 elif value is not None:
@@ -71,6 +80,10 @@ class Lookup(Stage):
             return failures
 
         return lookup
+
+
+REMEMBERED = 1 << 13
+"""Values whose parsed form is kept; events share it, since nobody changes it in place."""
 
 
 def parse(value: bytes | None) -> dict[str, Any] | str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field
@@ -54,6 +55,10 @@ class Normalize(Stage):
                 put(event, form)
 
         return normalize
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [self.field]
 
     def change(self, text: str) -> str:
         """Give the form of a text."""

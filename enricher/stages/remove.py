@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field
@@ -35,3 +36,7 @@ class Remove(Stage):
                 remove_one(event)
 
         return remove
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return self.fields

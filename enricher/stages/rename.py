@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field
@@ -45,3 +46,7 @@ class Rename(Stage):
                         raise
 
         return rename
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [*self.fields, *self.fields.values()]

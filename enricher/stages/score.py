@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, model_validator
@@ -107,3 +108,7 @@ class Score(Stage):
                     break
 
         return score
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [self.target, *filter(None, [self.reasons]), *(f for one in self.levels for f in one.set)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -71,6 +71,10 @@ class Set(Stage):
                 write_last(event)
 
         return set_fields
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return self.fields
 
 
 def choose(value: Any, context: Context) -> tuple[Any, Callable[[Event], Any] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -86,3 +87,7 @@ class TimeOfDay(Stage):
             write(event, time.hour)
 
         return time_of_day
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [field for part in self.parts for field in part.set]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -91,3 +92,7 @@ class Timestamp(Stage):
                 fall_back(event, record, value)
 
         return timestamp
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [self.target]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import orjson
@@ -64,6 +65,10 @@ class Translate(Stage):
                 put(event, found)
 
         return translate
+
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [self.target]
 
 
 def load_table(file: Path) -> dict[str, Any]:

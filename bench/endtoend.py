@@ -1,0 +1,95 @@
+"""Kafka to Elasticsearch on real servers: client CPU an event, memory, throughput."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from redis import Redis
+
+from enricher.generator import generate, users
+from tests.integration import ledger
+from tests.servers.elasticsearch import Elasticsearch
+from tests.servers.kafka import Kafka
+from tests.servers.valkey import Valkey
+
+PIPELINE = "pipelines/payments.yaml"
+
+
+def run(count: int) -> dict[str, Any]:
+    """Measure the daemon from its start until the last event is indexed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        servers: list[Any] = [
+            Kafka(folder / "kafka"),
+            Elasticsearch(folder / "elasticsearch", quick=False),
+            Valkey(folder / "valkey"),
+        ]
+        try:
+            for server in servers:
+                server.folder.mkdir(exist_ok=True)
+                server.start()
+            return _measure(servers, count)
+        finally:
+            for server in servers:
+                server.stop()
+
+
+def _measure(servers: list[Any], count: int) -> dict[str, Any]:
+    kafka, elasticsearch, valkey = servers
+    client = Redis.from_url(valkey.url)
+    client.mset(dict(users()))
+    client.close()
+    kafka.create_topics(dict.fromkeys(ledger.TOPICS, 2), config={"retention.ms": "-1"})
+    environment = {
+        **os.environ,
+        "KAFKA_BROKERS": kafka.bootstrap,
+        "ELASTICSEARCH_URL": elasticsearch.url,
+        "ELASTICSEARCH_REPLICAS": "0",
+        "ELASTICSEARCH_SHARDS": "1",
+        "REDIS_URL": valkey.url,
+    }
+    idle = _daemon(environment)
+    time.sleep(5)
+    start_cpu = sum(idle.cpu_times()[:2])
+    idle_rss = idle.memory_info().rss
+    _end(idle)
+    asyncio.run(ledger.send(kafka.bootstrap, generate(count, days=1)))
+    daemon = _daemon(environment)
+    begin, peak, found = time.monotonic(), 0, 0
+    while found < count and time.monotonic() - begin < 180:
+        for _ in range(10):
+            peak = max(peak, daemon.memory_info().rss)
+            time.sleep(0.05)
+        found = ledger.count(elasticsearch)
+    seconds = time.monotonic() - begin
+    cpu = sum(daemon.cpu_times()[:2]) - start_cpu
+    _end(daemon)
+    return {
+        "events": found,
+        "cpu_us": cpu / found * 1e6,
+        "start_cpu_s": start_cpu,
+        "events_per_second": found / seconds,
+        "idle_mib": idle_rss / 2**20,
+        "peak_mib": peak / 2**20,
+    }
+
+
+def _daemon(environment: dict[str, str]) -> psutil.Popen:
+    command = [sys.executable, "-m", "enricher", "run", PIPELINE]
+    return psutil.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def _end(daemon: psutil.Popen) -> None:
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait(60)
