@@ -6,6 +6,7 @@ after the text is parsed, inside single texts only: a value can never add struct
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -141,7 +142,8 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return _WORDS[text]
     if _INTEGER.fullmatch(text) and len(text) < 400:
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    number = float(text) if _FLOAT.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else text
 
 
 _IMPLICIT = tuple(

@@ -253,8 +253,8 @@ def _keys(node: ast.expr) -> tuple[str, ...]:
             return (*_keys(value), name.replace(AT, "@"))
         case ast.Subscript(value=value, slice=ast.Constant(value=str() as key)):
             return (*_keys(value), key)
-        case ast.List() if (key := _only_text(node)) is not None:
-            return (key,)
+        case ast.List() if (text := _only_text(node)) is not None:
+            return (text,)
     raise _error("only comparisons, and/or/not, in, literals, fields and functions may stand", node)
 
 

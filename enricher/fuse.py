@@ -23,8 +23,8 @@ MAX_UNROLL = 32
 """Elements of a tuple that a loop is unrolled over; a longer one stays a loop."""
 _FORBIDDEN = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.Global, ast.Nonlocal,
-    ast.Yield, ast.YieldFrom, ast.Await, ast.With, ast.Import, ast.ImportFrom, ast.Delete, ast.Match,
-    ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
+    ast.Yield, ast.YieldFrom, ast.Await, ast.With, ast.Import, ast.ImportFrom, ast.Delete,
+    ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Match,
 )  # fmt: skip
 _SIMPLE = (str, int, float, bool, type(None))
 
@@ -90,7 +90,8 @@ class Fuser:
         if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
             raise CannotInline
         parameters = [argument.arg for argument in tree.args.args]
-        others = tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.posonlyargs
+        kinds = tree.args
+        others = kinds.vararg or kinds.kwarg or kinds.kwonlyargs or kinds.posonlyargs
         if len(parameters) != len(arguments) or others:
             raise CannotInline
         if any(isinstance(node, _FORBIDDEN) for part in tree.body for node in ast.walk(part)):

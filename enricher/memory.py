@@ -25,8 +25,8 @@ def settle() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_TRIM_THRESHOLD, 64 * _MIB)
-            mallopt(_TOP_PAD, 8 * _MIB)
+            mallopt(_TRIM_THRESHOLD, 16 * _MIB)
+            mallopt(_TOP_PAD, 4 * _MIB)
             mallopt(_MMAP_THRESHOLD, 32 * _MIB)
     gc.collect()
     gc.freeze()

@@ -25,7 +25,8 @@ def compile_pattern(text: str) -> Callable[[str], Groups | None]:
         if spans[0][0] < 0:
             return None
         return tuple(
-            encoded[start:end].decode(errors="replace") if start >= 0 else None for start, end in spans
+            encoded[start:end].decode(errors="replace") if start >= 0 else None
+            for start, end in spans
         )
 
     return search
@@ -47,13 +48,13 @@ def group_names(text: str) -> dict[str, int]:
 
 
 def _anchor() -> Any:
-    import re2  # noqa: PLC0415
+    import re2
 
     return re2._Anchor.UNANCHORED  # noqa: SLF001
 
 
 def _compile(text: str, *, latin1: bool = False) -> Any:
-    import re2  # noqa: PLC0415 - costs start-up time, and few pipelines use it
+    import re2
 
     options = re2.Options()
     options.log_errors = False

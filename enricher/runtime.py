@@ -27,8 +27,10 @@ from enricher.model import (
     Source,
 )
 
-DEFAULT_BUDGET = 64 << 20
-"""Bytes in flight: raw records and the documents made of them."""
+DEFAULT_BUDGET_MIB = 32
+"""Mebibytes in flight: records, the documents made of them, and what Python needs around both."""
+RECORD_OVERHEAD = 600
+"""Bytes of the tuples, texts and numbers around one record and its document (measured)."""
 SAMPLE_EVERY = 16
 """One delivery in so many goes through the plan stage by stage, to know what each costs."""
 WARM = 4
@@ -157,7 +159,7 @@ class Runtime:
     async def _pump(self, source: Source) -> None:
         async for delivery in source.deliveries():
             outcomes = await self._enrich(delivery.records)
-            size = delivery.size + sum([len(o.body) for o in outcomes if type(o) is Document])
+            size = footprint(delivery, outcomes)
             self.budget.add(size)
             task = asyncio.create_task(self._settle(delivery, outcomes, size))
             self._settling.add(task)
@@ -224,6 +226,12 @@ class Runtime:
         if self._failures:
             raise BaseExceptionGroup("deliveries failed", self._failures)
         return True
+
+
+def footprint(delivery: Delivery, outcomes: Sequence[Outcome]) -> int:
+    """Estimate the bytes that a delivery holds until it is settled; a body is copied to be sent."""
+    bodies = sum([len(outcome.body) for outcome in outcomes if type(outcome) is Document])
+    return delivery.size + 2 * bodies + RECORD_OVERHEAD * len(outcomes)
 
 
 async def _open(outputs: Sequence[Sink | DeadLetterSink]) -> None:

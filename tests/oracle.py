@@ -52,7 +52,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 class Expected(NamedTuple):
     """What must become of a record that is a JSON object."""
 
-    index: str
+    target: str
+    """The index."""
     id: str
     document: dict[str, Any]
     """Without processed_at, processing_node, enricher_version and failures."""
@@ -104,7 +105,8 @@ def expected(
     if isinstance(state, str):
         state = state.lower().replace(" ", "_")
         doc["geo_state"] = state = OTHER_NAMES.get(state, state)
-        doc["business_region"] = next((r for r, names in REGIONS.items() if state in names), "other")
+        regions = [region for region, states in REGIONS.items() if state in states]
+        doc["business_region"] = regions[0] if regions else "other"
     else:
         doc.pop("business_region", None)
 
@@ -254,7 +256,8 @@ def size_of(amount: float) -> tuple[str, str]:
 
 def risk(doc: dict[str, Any]) -> None:
     """Add the score of a business event about a payment."""
-    score, why = 0, []
+    score = 0
+    why: list[str] = []
     category, country = doc.get("amount_category"), doc.get("geo_country")
     if doc.get("time_category") == "night":
         score, why = score + 1, [*why, "night transaction"]
@@ -292,7 +295,8 @@ def routed(
     """Choose index, id and alerts."""
     base, document_id = "application-logs", record_id
     request = doc.get("request_id")
-    if is_payment and (doc.get("level") in ("ERROR", "CRITICAL") or doc.get("requires_manual_review")):
+    is_bad = doc.get("level") in ("ERROR", "CRITICAL")
+    if is_payment and (is_bad or doc.get("requires_manual_review")):
         base = "payment-critical-logs"
         if isinstance(request, str) and request and len(request.encode()) <= 512:
             document_id = request

@@ -1,4 +1,4 @@
-"""docs/adding-a-stage.md tells the truth: one file and its place in the catalogue make a stage."""
+"""ARCHITECTURE.md tells the truth: one file and its place in the catalogue make a stage."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ from enricher.stages.base import Stage
 
 from .examples import pipeline_of, run
 
-PAGE = Path(__file__).parent.parent / "docs/adding-a-stage.md"
+PAGE = Path(__file__).parent.parent / "ARCHITECTURE.md"
 PIPELINE = """\
 name: hidden
 stages:
@@ -55,7 +55,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Stage]:
 
 
 def test_the_page_is_short() -> None:
-    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 60
+    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 100
 
 
 def test_its_examples_are_true(stage: type[Stage], tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_schema_knows_it(stage: type[Stage]) -> None:
 def test_the_reference_shows_it(stage: type[Stage]) -> None:
     page = pages.stages_page()
     assert f"\n## {stage.kind}\n" in page
-    assert "| `length` | integer ≥ 8, ≤ 64 | `64` | Characters of the hash to keep. |" in page
+    assert "| `length` | integer ≥ 8, ≤ 64 | `16` | Characters of the hash to keep. |" in page
     assert stage.examples[0].title in page
 
 

@@ -380,4 +380,5 @@ def test_expression_is_written_out_or_called() -> None:
     fuser = Fuser()
     assert fuser.expression(define(("event",), "event.get('a')"), ["event"]) == "event.get('a')"
     assert fuser.expression(lambda event: 1, ["event"]).startswith("call_")
-    assert fuser.expression(define(("e",), "e.clear()", is_statement=True), ["event"]).startswith("call_")
+    statement = define(("e",), "e.clear()", is_statement=True)
+    assert fuser.expression(statement, ["event"]).startswith("call_")

@@ -107,7 +107,7 @@ CONVERTERS = {name: Converter(zone(name)) for name in ZONES}
 )
 @example([datetime(2025, 10, 26, 0, 59, 59), datetime(2025, 10, 26, 1, 0)], "Europe/Berlin", 3, 0)
 @example([datetime(2025, 4, 5, 14, 59), datetime(2025, 4, 5, 15, 1)], "Australia/Lord_Howe", 0, 0)
-@example([datetime(2025, 10, 4, 15, 29), datetime(2025, 10, 4, 15, 31)], "Australia/Lord_Howe", 0, 0)
+@example([datetime(2025, 10, 4, 15, 29), datetime(2025, 10, 4, 15, 31)], ZONES[3], 0, 0)
 @example([datetime(2011, 12, 30, 9, 59), datetime(2011, 12, 30, 10, 1)], "Pacific/Apia", 0, 0)
 def test_conversion_is_that_of_datetime(
     times: list[datetime], name: str, digits: int, minutes: int | None
@@ -151,7 +151,8 @@ def test_whatever_fromisoformat_reads_is_read(text: str) -> None:
         assert read.year in (1, 9999)
         return
     back = datetime.fromisoformat(converted)
-    assert abs(to_epoch_ms(back) - to_epoch_ms(read if read.tzinfo else read.replace(tzinfo=IST))) <= 1000
+    aware = read if read.tzinfo else read.replace(tzinfo=IST)
+    assert abs(to_epoch_ms(back) - to_epoch_ms(aware)) <= 1000
 
 
 @settings(max_examples=200, deadline=None)

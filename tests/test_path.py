@@ -35,7 +35,10 @@ def test_parse(text: str, keys: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", ".a", "a.", "a..b", "a b", "a[b]", 'a["b', 'a["b"]c', '[""]', "a{b", "a:b", "a[0]", "]"],
+    [
+        *("", ".", ".a", "a.", "a..b", "a b", "a[b]", 'a["b', 'a["b"]c', '[""]', "a{b", "a:b"),
+        *("a[0]", "]"),
+    ],
 )
 def test_bad_paths(text: str) -> None:
     with pytest.raises(ValueError, match="path"):
@@ -47,10 +50,9 @@ def test_depth_is_bounded() -> None:
         path.parse(".".join("a" * 17))
 
 
+any_key = st.text(st.characters(codec="utf-8"), min_size=1)
 keys_of = st.lists(
-    st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda key: not ('"' in key and "'" in key)),
-    min_size=1,
-    max_size=5,
+    any_key.filter(lambda key: not ('"' in key and "'" in key)), min_size=1, max_size=5
 ).map(tuple)
 
 
@@ -63,8 +65,8 @@ def test_render_is_the_inverse_of_parse(keys: tuple[str, ...]) -> None:
 def test_get() -> None:
     """None where anything on the way is missing or no object."""
     event = {"a": {"b": {"c": 1}, "n": None}, "a.b": 2, "t": "x", "l": [{"b": 1}]}
-    wanted = {"a.b.c": 1, '["a.b"]': 2, "a.n": None, "a.x": None, "t.b": None, "l.b": None, "x.y.z": None}
-    for text, value in wanted.items():
+    found = {"a.b.c": 1, '["a.b"]': 2}
+    for text, value in {**found, **dict.fromkeys(["a.n", "a.x", "t.b", "l.b", "x.y.z"])}.items():
         assert path.getter(text)(event) == value
 
 

@@ -41,7 +41,8 @@ stages:
   - calendar: {field: time.local, periods: [{from: 12-25, to: 01-05, set: {season.name: x}}]}
   - geoip: {field: ip_address, country: geo.country, location: geo.location, state: state}
   - normalize: {field: state, lower: true, trim: true, replace: {" ": _}}
-  - translate: {field: level, target: severity, table: {"5": five, "true": yes, ERROR: 3}, default: 9}
+  - translate:
+      {field: level, target: severity, table: {"5": five, "true": yes, ERROR: 3}, default: 9}
   - score:
       target: risk.score
       reasons: risk.why
@@ -52,9 +53,15 @@ stages:
         - {when: length(user_id) > 3 or night, add: 1, reason: "{user.id} at {time.local:%H}"}
       levels: [{at_least: 4, set: {risk.level: high}}, {at_least: 2, set: {risk.level: medium}}]
   - lookup: {key: "user:{user.id}", target: user.data, when: user.id != null}
-  - set: {fields: {first: 1, who: "{user.id}", copy: "{amount}", text: "{level}/{service}", last: {x: []}}}
+  - set:
+      fields: {first: 1, who: "{user.id}", copy: "{amount}", text: "{level}-{b}", last: {x: []}}
   - remove: {fields: [hostname, error.stack_trace]}
-  - python: {function: "operator:length_hint"}
+  - set: {when: service == "payment-service", fields: {service: other, level: INFO}}
+  - rename: {when: service == "other", fields: {level: service, service: level}}
+  - remove: {when: service == "INFO" or level == "ERROR", fields: [amount, service]}
+  - python: {function: "own_function_x:change"}
+  - set: {when: service == null and amount == null, fields: {gone: true}}
+  - translate: {when: level == "python", field: level, target: level, table: {python: ERROR}}
 routes:
   - when: risk.level == "high"
     elasticsearch: {index: "risky-{time.local:%Y.%m.%d}", id: "{request_id}-{level}"}
@@ -89,12 +96,9 @@ class Ways:
     def __init__(self, file: Path) -> None:
         self.fused = build(load(file, {}), Store())
         self.calling = build(load(file, {}), Store())
-        before = plan_module.Fuser
-        plan_module.Fuser = Calling  # type: ignore[misc]
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plan_module, "Fuser", Calling)
             self.calling.fused = tuple(fuse(self.calling.steps, self.calling.ending))
-        finally:
-            plan_module.Fuser = before  # type: ignore[misc]
 
     def outcomes(self, records: list[Record]) -> list[list[object]]:
         async def run() -> list[list[Outcome]]:
@@ -127,12 +131,29 @@ def readable(outcome: Outcome) -> object:
     return outcome
 
 
-@pytest.fixture(scope="module", params=["payments", "every stage"])
+OWN_FUNCTION = """
+def change(event):
+    if len(event) % 3 == 0:
+        event["level"] = "python"
+        event.pop("service", None)
+    if len(event) % 7 == 0:
+        raise LookupError("seven")
+"""
+
+
+@pytest.fixture(scope="module", params=["payments", "every stage", "every stage but python"])
 def ways(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ways:
+    """Take the shipped pipeline, and one that shows the stages at each other's fields.
+
+    A python stage may write anything, so that without it more is worked out ahead.
+    """
     if request.param == "payments":
         return Ways(PAYMENTS)
     file = tmp_path_factory.mktemp("every") / "every.yaml"
-    file.write_text(EVERY_STAGE)
+    (file.parent / "own_function_x.py").write_text(OWN_FUNCTION)
+    lines = EVERY_STAGE.splitlines()
+    without = request.param == "every stage but python"
+    file.write_text("\n".join(line for line in lines if not (without and "- python:" in line)))
     return Ways(file)
 
 
@@ -275,3 +296,22 @@ routes:
 def test_empty_batch(ways: Ways) -> None:
     """Nothing comes of nothing."""
     assert ways.outcomes([]) == [[], [], []]
+
+
+def test_stages_write_what_they_say(ways: Ways) -> None:
+    """Nothing but the fields of `writes()`, and the notes of a failure: the plan builds on it."""
+    records = [record(e.value, n, e.timestamp) for n, e in enumerate(generate(300, seed=4))]
+    records += [record(e.value, n) for n, e in enumerate(hostile(300)) if len(e.value) < 10_000]
+    plan = ways.fused
+    events, outcomes = plan.start(records)
+    for step in plan.steps:
+        before = [None if event is None else dict(event) for event in events]
+        if step.is_batch:
+            asyncio.run(plan_module.run_batch(step, records, events, outcomes))
+        else:
+            plan_module.generate([step], None)(records, events, outcomes)
+        allowed = {*(step.writes or ()), *plan_module.NOTES}
+        for old, new in zip(before, events, strict=True):
+            if step.writes is not None and old is not None and new is not None:
+                changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+                assert changed <= allowed, (step.name, changed - allowed)

@@ -30,7 +30,7 @@ SHOWN_ALERTS = 10
               help='With --local: a file of {"key": …, "value": …} lines in place of Redis.')  # fmt: skip
 @click.option("--dead-letters", type=click.Path(path_type=Path),
               help="A file for dead letters; with --local dead-letters.ndjson.")  # fmt: skip
-@click.option("--budget-mib", default=64, show_default=True, help="Bytes in flight, at most.")
+@click.option("--budget-mib", default=32, show_default=True, help="Bytes in flight, at most.")
 @click.option("--drain-s", default=30.0, show_default=True, help="Deadline of a shutdown.")
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip

@@ -15,7 +15,7 @@ from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
-from enricher.runtime import Budget, Runtime
+from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
 from enricher.words import suggest
@@ -27,7 +27,7 @@ class Options(NamedTuple):
     files: Sequence[str] = ()
     only_sources: Sequence[str] = ()
     dead_letter_file: Path | None = None
-    budget_bytes: int = 64 << 20
+    budget_bytes: int = DEFAULT_BUDGET_MIB << 20
     drain_s: float = 30.0
     on_alert: Callable[[Alert], None] | None = None
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               help="`json`: one line a test, for programs.")  # fmt: skip
 @click.option("-k", "name", default="", help="Run the tests whose name contains this text.")
-@click.option("--allow-missing-env", is_flag=True, help="Let variables be missing (CI without secrets).")
+@click.option("--allow-missing-env", is_flag=True,
+              help="Let variables be missing (CI without secrets).")  # fmt: skip
 def command(pipelines: tuple[Path, ...], output: str, name: str, allow_missing_env: bool) -> None:
     """Run the tests that stand in pipeline files, under `tests:`.
 

@@ -48,11 +48,12 @@ class Kafka(BaseModel):
     max_records: int = Field(default=1000, gt=0, description="Most records of one delivery.")
     max_bytes: Bytes = Field(default=1 << 20, description="Most raw bytes of one delivery.")
     fetch_max_bytes: Bytes = Field(
-        default=8 << 20, description="Most bytes of one answer of a broker."
+        default=2 << 20, description="Most bytes of one answer of a broker."
     )
     max_partition_fetch_bytes: Bytes = Field(
-        default=1 << 20,
-        description="Most bytes a partition; fetched ahead, that much is held for each of them.",
+        default=128 << 10,
+        description="Most bytes a partition as they lie on the broker; fetched ahead, that much, "
+        "inflated, is held for each of them.",
     )
     span_max_records: int = Field(
         default=100_000,

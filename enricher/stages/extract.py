@@ -13,7 +13,6 @@ from enricher.path import FieldPath
 from enricher.pattern import compile_pattern, group_names
 from enricher.stages.base import Context, EventFunction, Example, Stage, require_text
 
-
 LIMIT = 1 << 13
 """Texts whose parts are remembered before the memory starts again."""
 MAX_REMEMBERED = 256

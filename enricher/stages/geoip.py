@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
-from pathlib import Path
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import maxminddb
@@ -148,6 +148,7 @@ def search(reader: maxminddb.Reader, address: str) -> tuple[dict[str, Any] | str
     """
     try:
         ip = ipaddress.ip_address(address)  # the reader alone would take "1.2.3" for 1.2.0.3
+        ip = getattr(ip, "ipv4_mapped", None) or ip
         place, prefix = reader.get_with_prefix_len(ip)
     except ValueError:
         return "is no IP address", False

@@ -111,7 +111,7 @@ class Json(Stage):
         if type(parsed) is not dict:
             raise Failure("JSON, but not an object", "NotAnObject")
         event: Event = parsed
-        inner = event.get(self.envelope)
+        inner = event.get(self.envelope) if self.envelope else None
         if type(inner) is str and inner[:1] in _OPENING and is_object(inner):
             event = self.open_envelope(event, inner.encode())
         return event
@@ -121,7 +121,8 @@ class Json(Stage):
         if value.count(b"{") + value.count(b"[") > self.max_depth:
             check_depth(value, self.max_depth)
         inner = self.parse(value)
-        return {key: event[key] for key in event if key != self.envelope} | inner
+        merged: Event = {key: event[key] for key in event if key != self.envelope} | inner
+        return merged
 
     def parse(self, value: bytes) -> Any:
         """Parse with care: check every key, keep integers outside 64 bits as text.
@@ -168,7 +169,7 @@ def is_object(text: str) -> bool:
     try:
         return type(orjson.loads(text)) is dict
     except orjson.JSONDecodeError as error:
-        return "recursion" in str(error) and text.lstrip(" \t\r\n")[:1] == "{"
+        return "limit" in str(error) and text.lstrip(" \t\r\n")[:1] == "{"
 
 
 def check_depth(value: bytes, limit: int) -> None:

@@ -82,7 +82,11 @@ class Score(Stage):
         put_reasons = path.setter(self.reasons) if self.reasons else None
         cap = self.cap
         rules = tuple(
-            (compile_predicate(rule.when), rule.add, lenient_renderer(rule.reason, context.builtins))
+            (
+                compile_predicate(rule.when),
+                rule.add,
+                lenient_renderer(rule.reason, context.builtins),
+            )
             for rule in self.rules
         )
         levels = tuple(

@@ -18,7 +18,8 @@ class Set(Stage):
     """Write fields: constants, copies of other fields, texts with `{field}` in them.
 
     They are written in the order of the file. A text that is one `{field}` alone copies the value
-    with its type. Where a field is missing, nothing is written. `{$now}`, `{$hostname}`, `{$version}` and `{$pipeline}` are known.
+    with its type. Where a field is missing, nothing is written. `{$now}`, `{$hostname}`,
+    `{$version}` and `{$pipeline}` are known.
     """
 
     kind: ClassVar[str] = "set"
