@@ -202,9 +202,7 @@ def _components(
     return components
 
 
-def validate(
-    model: type[Model], value: Any, source: Document, path: Path_
-) -> Model | None:
+def validate(model: type[Model], value: Any, source: Document, path: Path_) -> Model | None:
     """Build a model; its mistakes go to the document's problems."""
     try:
         return model.model_validate(value)
@@ -220,7 +218,9 @@ def _problem(detail: Any, model: type[BaseModel], source: Document, path: Path_)
     raised = detail.get("ctx", {}).get("error")
     if detail["type"] == "extra_forbidden":
         known = _fields_at(model, location[:-1])
-        return source.problem(where, f'unknown field "{location[-1]}"{suggest(str(location[-1]), known)}')
+        return source.problem(
+            where, f'unknown field "{location[-1]}"{suggest(str(location[-1]), known)}'
+        )
     if detail["type"] == "missing":
         return source.problem(where[:-1], f'missing field "{location[-1]}"')
     if isinstance(raised, ExpressionError):
@@ -259,11 +259,17 @@ def _cross_check(
         if STAGES[kind].decodes and number:
             problems.append(source.problem(("stages", number), f"{kind} must be the first stage"))
     if not kinds or not STAGES[kinds[0]].decodes:
-        problems.append(source.problem(("stages",), "the first stage must decode: write `- json: {}`"))
+        problems.append(
+            source.problem(("stages",), "the first stage must decode: write `- json: {}`")
+        )
     for number, route in enumerate(pipeline.routes):
         is_last = number == len(pipeline.routes) - 1
         if (route.when is None) != is_last:
-            message = "the last route has no when, and takes the rest" if is_last else "only the last route may have no when"
+            message = (
+                "the last route has no when, and takes the rest"
+                if is_last
+                else "only the last route may have no when"
+            )
             problems.append(source.problem(("routes", number), message))
     for group, names in (
         ("alerts", [alert.name for alert in pipeline.alerts]),

@@ -147,7 +147,8 @@ def _scalar(node: yaml.ScalarNode) -> Any:
 
 
 _IMPLICIT = tuple(
-    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "timestamp", "merge", "value")
+    f"tag:yaml.org,2002:{name}"
+    for name in ("null", "bool", "int", "float", "timestamp", "merge", "value")
 )  # fmt: skip
 
 
@@ -208,9 +209,7 @@ def lookup(inside: str, environment: Mapping[str, str]) -> str:
     if default is not None:
         return value or default
     if value is None:
-        raise LookupError(
-            f"the variable {name} is not set: set it, or write ${{{name}:-default}}"
-        )
+        raise LookupError(f"the variable {name} is not set: set it, or write ${{{name}:-default}}")
     return value
 
 

@@ -105,7 +105,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int, str]] = {
     "is_number": (is_number, 1, "whether it is a number (a boolean is none)"),
     "starts_with": (_starts, 2, "whether the text begins so"),
     "ends_with": (_ends, 2, "whether the text ends so"),
-    "matches": (lambda value, pattern: False, 2, "whether an RE2 pattern occurs in the text"),
+    "matches": (compile_pattern, 2, "whether an RE2 pattern occurs in the text"),
 }
 
 
@@ -130,7 +130,7 @@ class _Compiler:
             raise _error("the expression is too deep", node)
         return source
 
-    def source_of(self, node: ast.expr) -> str:
+    def source_of(self, node: ast.expr) -> str:  # noqa: PLR0911 - one return a kind of node
         match node:
             case ast.BoolOp(op=op, values=values):
                 word = " and " if isinstance(op, ast.And) else " or "

@@ -14,7 +14,8 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Callable, Sequence
-from types import FunctionType
+from math import isfinite
+from types import CodeType, FunctionType
 from typing import Any
 
 from enricher.inline import Inline, inline_of
@@ -89,6 +90,8 @@ class Fuser:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
         if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
             raise CannotInline
+        if not _is_current(function, tree):
+            raise CannotInline
         parameters = [argument.arg for argument in tree.args.args]
         kinds = tree.args
         others = kinds.vararg or kinds.kwarg or kinds.kwonlyargs or kinds.posonlyargs
@@ -108,6 +111,24 @@ class Fuser:
         if any(name.startswith(f"{scope.prefix}_") for name in unknown):
             raise CannotInline  # such as a loop's variable that is used after the loop
         return ast.Module(done, [])
+
+
+def _is_current(function: FunctionType, tree: ast.FunctionDef) -> bool:
+    """Say whether a source is the function's: its file may be another by now, as in an upgrade."""
+    outer = ast.parse(f"def outer({', '.join(function.__code__.co_freevars)}):\n    pass")
+    outer.body[0].body = [tree]  # type: ignore[attr-defined]
+    made = next(filter(_is_code, compile(outer, "<source>", "exec").co_consts))
+    return any(
+        _words(inner) == _words(function.__code__) for inner in filter(_is_code, made.co_consts)
+    )
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, CodeType)
+
+
+def _words(code: CodeType) -> tuple[object, ...]:
+    return code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_freevars
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -153,8 +174,8 @@ class _Scope(ast.NodeTransformer):
             return self.arguments[node.id]
         if node.id in self.environment and isinstance(node.ctx, ast.Load):
             value = self.environment[node.id]
-            if type(value) in _SIMPLE:
-                return ast.Constant(value) if value == value and abs_finite(value) else self._bound(value)  # noqa: PLR0124
+            if type(value) in _SIMPLE and not (type(value) is float and not isfinite(value)):
+                return ast.Constant(value)
             return self._bound(value)
         if hasattr(builtins, node.id) and node.id not in self.inside:
             return node
@@ -229,9 +250,7 @@ class _Scope(ast.NodeTransformer):
         return None
 
     def visit_For(self, node: ast.For) -> ast.stmt | list[ast.stmt]:
-        elements = (
-            self.environment.get(node.iter.id) if isinstance(node.iter, ast.Name) else None
-        )
+        elements = self.environment.get(node.iter.id) if isinstance(node.iter, ast.Name) else None
         if type(elements) is not tuple or len(elements) > MAX_UNROLL or node.orelse:
             return self.generic_visit(node)  # type: ignore[return-value]
         if any(isinstance(inner, ast.Continue) for inner in ast.walk(node)):
@@ -249,11 +268,6 @@ class _Scope(ast.NodeTransformer):
             scope.inside = self.inside
             unrolled.extend(scope.block(ast.parse(ast.unparse(node)).body[0].body))  # type: ignore[attr-defined]
         return without_jumps(unrolled, ast.Break)
-
-
-def abs_finite(value: object) -> bool:
-    """Say whether a constant can be written down: infinities cannot."""
-    return type(value) is not float or value not in (float("inf"), float("-inf"))
 
 
 def _loaded(body: Sequence[ast.AST]) -> set[str]:

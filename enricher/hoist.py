@@ -33,14 +33,10 @@ def hoist(body: list[ast.stmt], written: Iterable[str]) -> list[ast.stmt]:
     known = set(locals_by_field.values())
     tests = Counter(text for part in body for text in _tests(part, known))
     locals_by_test = {
-        text: f"test_{number}"
-        for number, (text, uses) in enumerate(tests.items())
-        if uses > 1
+        text: f"test_{number}" for number, (text, uses) in enumerate(tests.items()) if uses > 1
     }
     _rewrite(body, _Tests(locals_by_test))
-    return before + [
-        ast.parse(f"{name} = {text}").body[0] for text, name in locals_by_test.items()
-    ]
+    return before + [ast.parse(f"{name} = {text}").body[0] for text, name in locals_by_test.items()]
 
 
 def _rewrite(body: list[ast.stmt], transformer: ast.NodeTransformer) -> None:

@@ -65,9 +65,11 @@ def read_lookups(file: Path) -> dict[str, bytes]:
     Raises UserError that names the file and the line.
     """
     values: dict[str, bytes] = {}
+    number = 0
     try:
         with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     entry = orjson.loads(line)
                     value = entry["value"]

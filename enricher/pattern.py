@@ -32,11 +32,19 @@ def compile_pattern(text: str) -> Callable[[str], Groups | None]:
     return search
 
 
-def compile_finder(text: str) -> Callable[[bytes], bool]:
-    """Compile an RE2 pattern over bytes to a function that says whether it occurs."""
+def compile_finder(text: str) -> Callable[[bytes, int], int]:
+    """Compile an RE2 pattern over bytes to a function of them and an offset to begin at.
+
+    It gives the offset after the first match, and -1 where there is none.
+    """
     match = _compile(text, latin1=True)._regexp.Match  # noqa: SLF001
     anchor = _anchor()
-    return lambda subject: match(anchor, subject, 0, len(subject))[0][0] >= 0
+
+    def find(subject: bytes, begin: int) -> int:
+        end: int = match(anchor, subject, begin, len(subject))[0][1]
+        return end
+
+    return find
 
 
 def group_names(text: str) -> dict[str, int]:

@@ -20,19 +20,25 @@ _started: list[Server] = []
 
 
 @pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def kafka(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kafka]:
     """Run Apache Kafka."""
     yield from _run(Kafka, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def elasticsearch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elasticsearch]:
+def elasticsearch(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Elasticsearch]:
     """Run Elasticsearch."""
     yield from _run(Elasticsearch, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def valkey(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def valkey(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Valkey]:
     """Run Valkey."""
     yield from _run(Valkey, request, tmp_path_factory)
 
@@ -56,7 +62,9 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
-def _run(kind: type[ServerT], request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Iterator[ServerT]:
+def _run(
+    kind: type[ServerT], request: pytest.FixtureRequest, folders: pytest.TempPathFactory
+) -> Iterator[ServerT]:
     server = _make(kind, folders.mktemp(kind.name))
     server.start()
     _started.append(server)

@@ -133,7 +133,10 @@ def test_enricher_reaches_the_other_services_by_their_names() -> None:
 
 
 def test_elasticsearch_and_kibana_are_of_one_version() -> None:
-    assert SERVICES["elasticsearch"]["image"].split(":")[1] == SERVICES["kibana"]["image"].split(":")[1]
+    assert (
+        SERVICES["elasticsearch"]["image"].split(":")[1]
+        == SERVICES["kibana"]["image"].split(":")[1]
+    )
 
 
 def test_the_image_runs_as_a_user_that_is_not_root() -> None:

@@ -223,7 +223,7 @@ events = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=expressions, event=events)
 def test_no_event_makes_a_condition_fail(text: str, event: dict[str, Any]) -> None:
     """Any valid condition has one truth on any event, called or written out; nothing changes."""
@@ -240,7 +240,7 @@ def test_no_event_makes_a_condition_fail(text: str, event: dict[str, Any]) -> No
     assert repr(event) == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=30))
 def test_any_text_is_a_condition_or_a_told_mistake(text: str) -> None:
     """No text makes the compiler itself fail."""

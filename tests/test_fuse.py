@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import linecache
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -382,3 +385,23 @@ def test_expression_is_written_out_or_called() -> None:
     assert fuser.expression(lambda event: 1, ["event"]).startswith("call_")
     statement = define(("e",), "e.clear()", is_statement=True)
     assert fuser.expression(statement, ["event"]).startswith("call_")
+
+
+def test_source_that_was_changed_since_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade in place a file is no longer what runs: the function is called."""
+    file = tmp_path / "stage_of_old_x.py"
+    file.write_text(
+        "def make(n):\n    def stage(event):\n        event['n'] = n\n    return stage\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("stage_of_old_x").make(5)
+    check(function, {})
+    for text in ("event['n'] = n + 1", "event['m'] = n", "event['n'] = 5", "pass; n"):
+        file.write_text(f"def make(n):\n    def stage(event):\n        {text}\n    return stage\n")
+        linecache.clearcache()
+        check(function, {}, inlined=False)
+    file.unlink()
+    linecache.clearcache()
+    check(function, {}, inlined=False)

@@ -98,7 +98,7 @@ def as_iso(time: datetime, digits: int, offset: tzinfo | None, *, zulu: bool) ->
 CONVERTERS = {name: Converter(zone(name)) for name in ZONES}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     times=st.lists(SINCE_1970, min_size=1, max_size=3),
     name=st.sampled_from(ZONES),
@@ -135,7 +135,7 @@ def test_conversion_is_that_of_datetime(
         assert hour.epoch_ms == start
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=st.one_of(st.text(max_size=30), st.from_regex(r"[0-9TZW:+. ,-]{8,30}", fullmatch=True)))
 def test_whatever_fromisoformat_reads_is_read(text: str) -> None:
     """No more and no less, but for what India's calendar cannot hold."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enricher import loop as loop_module
 from enricher import plan as plan_module
 from enricher.build import build
 from enricher.config import load
@@ -97,7 +98,7 @@ class Ways:
         self.fused = build(load(file, {}), Store())
         self.calling = build(load(file, {}), Store())
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plan_module, "Fuser", Calling)
+            patch.setattr(loop_module, "Fuser", Calling)
             self.calling.fused = tuple(fuse(self.calling.steps, self.calling.ending))
 
     def outcomes(self, records: list[Record]) -> list[list[object]]:
@@ -164,13 +165,13 @@ def record(value: bytes, number: int = 0, timestamp: int | None = 1_761_040_929_
 def test_the_loops_are_written_out() -> None:
     """The plan is fused: of payments' stages none but the look-up is called."""
     plan = build(load(PAYMENTS, {}))
-    source = plan_module.source_of([s for s in plan.steps if not s.is_batch], plan.ending, Fuser())
+    source = loop_module.source_of([s for s in plan.steps if not s.is_batch], plan.ending, Fuser())
     assert "call_" not in source
 
 
 def test_generated_events(ways: Ways) -> None:
     """Three ways, one result, over realistic events."""
-    ways.check([record(e.value, n, e.timestamp) for n, e in enumerate(generate(3000, seed=3))])
+    ways.check([record(e.value, n, e.timestamp) for n, e in enumerate(generate(1500, seed=3))])
 
 
 def test_hostile_events(ways: Ways) -> None:
@@ -216,7 +217,7 @@ events = st.fixed_dictionaries(
 timestamps = st.one_of(st.none(), st.integers(1_500_000_000_000, 1_800_000_000_000), st.integers())
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(batch=st.lists(st.tuples(events, timestamps), min_size=1, max_size=8))
 def test_random_events(ways: Ways, batch: list[tuple[dict[str, Any], int | None]]) -> None:
     """Three ways, one result, whatever the fields hold and whenever the record was written."""
@@ -309,8 +310,8 @@ def test_stages_write_what_they_say(ways: Ways) -> None:
         if step.is_batch:
             asyncio.run(plan_module.run_batch(step, records, events, outcomes))
         else:
-            plan_module.generate([step], None)(records, events, outcomes)
-        allowed = {*(step.writes or ()), *plan_module.NOTES}
+            loop_module.generate([step], None)(records, events, outcomes)
+        allowed = {*(step.writes or ()), *loop_module.NOTES}
         for old, new in zip(before, events, strict=True):
             if step.writes is not None and old is not None and new is not None:
                 changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}

@@ -16,7 +16,17 @@ INDEX_TEMPLATES = ("payment-logs", "payment-critical-logs", "application-logs", 
 LONGEST_TERM = 32766
 
 # The types that Elasticsearch 8.19 offers `ignore_malformed` for, of those in use.
-CAN_IGNORE_MALFORMED = {"boolean", "date", "double", "float", "geo_point", "integer", "ip", "long", "scaled_float"}
+CAN_IGNORE_MALFORMED = {
+    "boolean",
+    "date",
+    "double",
+    "float",
+    "geo_point",
+    "integer",
+    "ip",
+    "long",
+    "scaled_float",
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -126,7 +136,11 @@ def test_an_index_template_is_built_on_the_shared_part(name: str) -> None:
 @pytest.mark.parametrize("name", INDEX_TEMPLATES)
 @pytest.mark.parametrize("suffix", ["2025.01.31", "outofrange"])
 def test_every_index_of_a_route_has_one_template(name: str, suffix: str) -> None:
-    prefixes = [pattern.removesuffix("*") for each in INDEX_TEMPLATES for pattern in template(each)["index_patterns"]]
+    prefixes = [
+        pattern.removesuffix("*")
+        for each in INDEX_TEMPLATES
+        for pattern in template(each)["index_patterns"]
+    ]
 
     assert [prefix for prefix in prefixes if f"{name}-{suffix}".startswith(prefix)] == [f"{name}-"]
 
@@ -158,7 +172,14 @@ def test_the_lifecycle_ends_by_deletion_and_never_blocks_a_write() -> None:
     assert list(phases) == ["hot", "warm", "cold", "delete"]
     assert "delete" in phases["delete"]["actions"]
     actions = {action for phase in phases.values() for action in phase["actions"]}
-    assert not actions & {"rollover", "readonly", "forcemerge", "shrink", "searchable_snapshot", "freeze"}
+    assert not actions & {
+        "rollover",
+        "readonly",
+        "forcemerge",
+        "shrink",
+        "searchable_snapshot",
+        "freeze",
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,8 +226,17 @@ def test_the_fields_with_a_form_of_their_own() -> None:
 
     assert found["level"]["type"] == "keyword"
     assert found["level"]["fields"] == {"text": {"type": "text"}}
-    assert found["user_id"] == {"type": "keyword", "ignore_above": 1024, "index": False, "doc_values": True}
-    assert found["amount"] == {"type": "scaled_float", "scaling_factor": 100, "ignore_malformed": True}
+    assert found["user_id"] == {
+        "type": "keyword",
+        "ignore_above": 1024,
+        "index": False,
+        "doc_values": True,
+    }
+    assert found["amount"] == {
+        "type": "scaled_float",
+        "scaling_factor": 100,
+        "ignore_malformed": True,
+    }
     assert found["message"] == {"type": "text"}
     assert found["error.message"] == {"type": "text"}
     assert found["error.stack_trace"] == {"type": "text", "index": False}

@@ -30,9 +30,11 @@ class LazyGroup(click.Group):
     """Imports a command's module when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Give every name, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"enricher.cli.{cmd_name.replace('-', '_')}")
@@ -42,13 +44,15 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Help where the name is misspelt."""
         if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
-            from enricher.words import suggest  # noqa: PLC0415
+            from enricher.words import suggest
 
             raise click.UsageError(f'no command "{args[0]}"{suggest(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

@@ -9,7 +9,9 @@ import click
 
 @click.command()
 @click.argument("pipelines", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--allow-missing-env", is_flag=True, help="Let variables be missing (CI without secrets).")
+@click.option(
+    "--allow-missing-env", is_flag=True, help="Let variables be missing (CI without secrets)."
+)
 @click.option("--connections", type=click.Path(path_type=Path), help="Stand-in for `connections:`.")
 def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: Path | None) -> None:
     """Check pipeline files: every mistake with its line, in one pass.

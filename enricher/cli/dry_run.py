@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--lookups", type=click.Path(path_type=Path),
               help='A file of {"key": …, "value": …} lines in place of Redis.')  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 1 where a record is dead-lettered.")
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     pipeline: Path,
     files: tuple[str, ...],
     output: str | None,

@@ -11,8 +11,9 @@ import click
 import orjson
 
 from enricher.cli import outcomes
+from enricher.loop import Step
 from enricher.model import Event, Record
-from enricher.plan import Plan, Step, fuse_singly, run_part
+from enricher.plan import Plan, fuse_singly, run_part
 
 
 async def explain(plan: Plan, record: Record) -> list[str]:

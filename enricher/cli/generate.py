@@ -10,13 +10,17 @@ import click
 
 
 @click.command()
-@click.option("-n", "count", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
+@click.option(
+    "-n", "count", type=click.IntRange(1), default=1000, show_default=True, help="How many."
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events.")
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="Spread over.")
 @click.option("--hostile", is_flag=True, help="Broken and malicious records instead.")
 @click.option("--topic", help="Only this topic's events, such as payment-logs.")
 @click.option("--users", is_flag=True, help="The users that Redis would know, for --lookups.")
-def command(count: int, seed: int, days: int, hostile: bool, topic: str | None, users: bool) -> None:
+def command(
+    count: int, seed: int, days: int, hostile: bool, topic: str | None, users: bool
+) -> None:
     """Generate realistic payment, order, user and fraud events as JSON lines.
 
     \b

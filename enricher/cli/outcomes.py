@@ -50,6 +50,8 @@ def pretty(outcome: Outcome) -> str:
         body = orjson.dumps(orjson.loads(outcome.body), option=orjson.OPT_INDENT_2).decode()
         return f"{title}{alerts}\n{body}\n\n"
     if type(outcome) is DeadLetter:
-        title = click.style(f"✗ dead letter at {outcome.stage}: {outcome.error}", fg="red", bold=True)
+        title = click.style(
+            f"✗ dead letter at {outcome.stage}: {outcome.error}", fg="red", bold=True
+        )
         return f"{title}\n  {outcome.reason}\n\n"
     return click.style(f"- dropped at {outcome.stage}\n\n", dim=True)  # type: ignore[union-attr]

@@ -27,14 +27,14 @@ SHOWN_ALERTS = 10
 @click.option("--store", type=click.Path(path_type=Path), default=Path("enricher.db"),
               show_default=True, help="With --local: the SQLite file.")  # fmt: skip
 @click.option("--lookups", type=click.Path(path_type=Path),
-              help='With --local: a file of {"key": …, "value": …} lines in place of Redis.')  # fmt: skip
+              help='With --local: {"key": …, "value": …} lines in place of Redis.')  # fmt: skip
 @click.option("--dead-letters", type=click.Path(path_type=Path),
               help="A file for dead letters; with --local dead-letters.ndjson.")  # fmt: skip
 @click.option("--budget-mib", default=32, show_default=True, help="Bytes in flight, at most.")
 @click.option("--drain-s", default=30.0, show_default=True, help="Deadline of a shutdown.")
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     pipeline: Path,
     files: tuple[str, ...],
     local: bool,
@@ -71,9 +71,7 @@ def command(  # noqa: PLR0913 - one parameter an option
             replacement["redis"] = {"file": str(lookups)}
     config = load(pipeline, connections=replacement)
     letters = dead_letters or (Path("dead-letters.ndjson") if local else None)
-    options = service.Options(
-        files, only, letters, budget_mib << 20, drain_s, alert_printer()
-    )
+    options = service.Options(files, only, letters, budget_mib << 20, drain_s, alert_printer())
     runtime = service.assemble(config, options)
     stopwatch = summary.Stopwatch()
     with progress_bar(runtime) as update:
@@ -81,7 +79,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     render = summary.as_json if output == "json" else summary.as_text
     click.echo(render(runtime.tally, stopwatch.elapsed_s()))
     if local and output == "text":
-        click.echo(f"\nlook into it: sqlite3 {store} 'select \"index\", count(*) from documents group by 1'")
+        query = 'select "index", count(*) from documents group by 1'
+        click.echo(f"\nlook into it: sqlite3 {store} '{query}'")
     if not settled:
         click.echo("the drain's deadline passed: what was not settled will be read again", err=True)
         raise click.exceptions.Exit(1)
@@ -121,9 +120,7 @@ class progress_bar:  # noqa: N801 - used as a function
         )  # fmt: skip
         task = self.bar.add_task("", total=None)
         self.bar.start()
-        return lambda: self.bar.update(
-            task, completed=source.read_bytes, total=source.total_bytes
-        )
+        return lambda: self.bar.update(task, completed=source.read_bytes, total=source.total_bytes)
 
     def __exit__(self, *_: object) -> None:
         if self.bar:

@@ -65,7 +65,9 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
             raise UserError(
                 f'no source "{name}"{suggest(name, known)}; there are: {", ".join(known)}'
             )
-    chosen = [s for s in config.sources if not options.only_sources or s.name in options.only_sources]
+    chosen = [
+        s for s in config.sources if not options.only_sources or s.name in options.only_sources
+    ]
     if not chosen:
         raise UserError(f"{config.file}: no sources; name them under `sources:`, or give files")
     sources: list[Source] = []

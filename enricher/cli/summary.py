@@ -35,10 +35,8 @@ def as_json(tally: Tally, elapsed_s: float) -> str:
 def as_text(tally: Tally, elapsed_s: float) -> str:
     """Write the numbers as a table."""
     numbers = figures(tally, elapsed_s)
-    lines = [
-        f"{numbers['records']:,} records in {numbers['seconds']:.1f} s, "
-        f"{numbers['events_per_second']:,} events/s"
-    ]
+    speed = f"{numbers['events_per_second']:,} events/s"
+    lines = [f"{numbers['records']:,} records in {numbers['seconds']:.1f} s, {speed}"]
     families: dict[str, int] = {}
     for index, count in numbers["documents"].items():
         families[family_of(index)] = families.get(family_of(index), 0) + count

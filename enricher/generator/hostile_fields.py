@@ -197,7 +197,7 @@ def _in_envelope(turn: int, dice: Dice) -> bytes:
 
 
 @cache
-def _many_keys(nested: bool) -> bytes:  # noqa: FBT001
+def _many_keys(nested: bool) -> bytes:
     keys = {f"key_{number:05d}": number for number in range(_BIG_OBJECT)}
     return orjson.dumps({"service": "payment-service", **({"all": keys} if nested else keys)})
 

@@ -108,7 +108,7 @@ def _nested(depth: int, shape: int) -> bytes:
 
 def nested(depth: int) -> Case:
     """Return a case of objects and lists so many levels deep, the outermost object counted."""
-    shapes = 3 if depth <= 1000 else 4  # noqa: PLR2004  # the fourth is never closed
+    shapes = 3 if depth <= 1000 else 4  # the fourth is never closed
     return lambda turn, _dice: _nested(depth, turn % shapes)
 
 
@@ -139,7 +139,7 @@ def _mutated(_turn: int, dice: Dice) -> bytes:
             value[at] ^= 1 << dice.below(8)
         elif kind == 1:
             value[at] = dice.below(256)
-        elif kind == 2:  # noqa: PLR2004
+        elif kind == 2:
             del value[at : at + 1 + dice.below(9)]
         else:
             value[at:at] = value[at // 2 : at // 2 + dice.below(30)]

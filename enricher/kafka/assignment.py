@@ -19,8 +19,8 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from enricher.kafka.cluster import Reminder
-from enricher.model import Delivery, Record
 from enricher.kafka.watermark import Span, Watermark
+from enricher.model import Delivery, Record
 
 log = structlog.get_logger(__name__)
 

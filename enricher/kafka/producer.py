@@ -24,8 +24,8 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 
-from enricher.kafka import cluster
 from enricher.connections import KafkaConnection
+from enricher.kafka import cluster
 
 log = structlog.get_logger(__name__)
 

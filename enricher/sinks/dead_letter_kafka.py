@@ -13,8 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from enricher.connections import KafkaConnection
-from enricher.model import DeadLetter, Record
 from enricher.kafka.producer import Message, Producer, Refusal
+from enricher.model import DeadLetter, Record
 
 log = structlog.get_logger(__name__)
 

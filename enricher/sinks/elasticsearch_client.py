@@ -38,7 +38,7 @@ class Answer(NamedTuple):
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
-    def decode(self) -> Any:  # noqa: ANN401 - JSON
+    def decode(self) -> Any:
         """Give the decoded body, or None where it is no JSON."""
         try:
             return orjson.loads(self.body)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from enricher.connections import KafkaConnection
-from enricher.model import Document, Rejected
 from enricher.kafka.producer import Message, Producer
+from enricher.model import Document, Rejected
 
 
 class KafkaSink:

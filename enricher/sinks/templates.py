@@ -117,7 +117,7 @@ def _read(kind: Kind, path: Path, environment: Mapping[str, str]) -> Template | 
     return Template(kind, path.stem, version, body)
 
 
-def _substitute(value: Any, environment: Mapping[str, str], missing: dict[str, None]) -> Any:  # noqa: ANN401 - JSON
+def _substitute(value: Any, environment: Mapping[str, str], missing: dict[str, None]) -> Any:
     if isinstance(value, dict):
         return {key: _substitute(inner, environment, missing) for key, inner in value.items()}
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def _substitute(value: Any, environment: Mapping[str, str], missing: dict[str, N
     return _VARIABLE.sub(fill, value)
 
 
-def _version(kind: Kind, body: Any) -> int | None:  # noqa: ANN401 - JSON
+def _version(kind: Kind, body: Any) -> int | None:
     for key in ("policy", "_meta") if kind == "ilm_policies" else ():
         body = body.get(key) if isinstance(body, dict) else None
     version = body.get("version") if isinstance(body, dict) else None
@@ -202,7 +202,7 @@ def _without_lifecycles(answer: Answer) -> bool:
 
 def _checked(
     client: ElasticsearchClient, template: Template, answer: Answer, *, found: bool
-) -> Any:  # noqa: ANN401 - JSON
+) -> Any:
     """Give the decoded answer; None for a 404 where the template need not be there yet."""
     if answer.ok:
         return answer.decode()
@@ -219,7 +219,7 @@ def _checked(
     raise Refused(f"{text}{advice if answer.status in (401, 403) else ''}; retrying")
 
 
-def _stored_version(template: Template, answer: Any) -> int | None:  # noqa: ANN401 - JSON
+def _stored_version(template: Template, answer: Any) -> int | None:
     return max(
         (
             version
@@ -230,7 +230,7 @@ def _stored_version(template: Template, answer: Any) -> int | None:  # noqa: ANN
     )
 
 
-def _entries(template: Template, answer: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON
+def _entries(template: Template, answer: Any) -> Iterator[Any]:
     """Yield the stored template; the server wraps each kind in its own way."""
     if not isinstance(answer, dict):
         return

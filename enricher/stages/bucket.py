@@ -41,7 +41,9 @@ class Bucket(Stage):
         ),
     )
     field: FieldPath
-    ranges: list[Range] = Field(min_length=1, description="By rising bound; the last may have none.")
+    ranges: list[Range] = Field(
+        min_length=1, description="By rising bound; the last may have none."
+    )
 
     @model_validator(mode="after")
     def _rising(self) -> Bucket:

@@ -51,7 +51,9 @@ class Geoip(Stage):
         default=None,
         description="An .mmdb file; the pipeline's `geoip_database`, else the packaged one.",
     )
-    country: FieldPath | None = Field(default=None, description="Target: the country's English name.")
+    country: FieldPath | None = Field(
+        default=None, description="Target: the country's English name."
+    )
     country_code: FieldPath | None = Field(default=None, description="Target: such as `IN`.")
     state: FieldPath | None = Field(default=None, description="Target: the first subdivision.")
     city: FieldPath | None = Field(default=None, description="Target: the city's English name.")

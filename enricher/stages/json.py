@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_left
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -17,9 +19,7 @@ from enricher.stages.base import Context, Decoder, Example, Stage, note_failure
 _INT64 = range(-(2**63), 2**63)
 _LONG_DIGITS = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
 _REST = r'(?:[^"\\]|\\.)*"\s*:'
-_SUSPICIOUS = (
-    rf'[:,\[]\s*-?[0-9]{{19}}|"\.{_REST}|\.\.{_REST}|\."\s*:|""\s*:|\\u00{_REST}'
-)
+_SUSPICIOUS = rf'[:,\[]\s*-?[0-9]{{19}}|"\.{_REST}|\.\.{_REST}|\."\s*:|""\s*:|\\u00{_REST}'
 """What may be an integer beyond 64 bits, or a key that Elasticsearch refuses."""
 TOGETHER = 128
 """Records that are looked through at once; a suspicious one makes each be looked at alone."""
@@ -61,35 +61,37 @@ class Json(Stage):
 
     def compile(self, context: Context) -> Decoder:  # noqa: ARG002
         """Build the decoder: size and depth are checked before a record is parsed."""
-        loads, suspicious = orjson.loads, compile_finder(_SUSPICIOUS)
-        envelope, max_bytes, max_depth = self.envelope, self.max_bytes, self.max_depth
-        decode_one = self.decode_one
+        loads, find = orjson.loads, compile_finder(_SUSPICIOUS + self.envelope_pattern())
+        max_bytes, max_depth, decode_one = self.max_bytes, self.max_depth, self.decode_one
 
         def decode_any(value: bytes) -> Event | Failure:
             try:
-                return decode_one(value, suspicious(value))
+                return decode_one(value, find(value, 0) >= 0)
             except Failure as failure:
                 return failure
             except (ValueError, TypeError, RecursionError) as error:
                 return Failure(f"not JSON: {error}", "NotJson")
 
-        def decode_plain(values: list[bytes]) -> list[Event] | None:
-            """Decode records that are beyond suspicion together; None where one may not be."""
+        def decode_plain(values: list[bytes]) -> list[Event | Failure] | None:
+            """Decode records together, the suspicious ones alone; None where that cannot be."""
             text = b"\n".join(values)
             brackets = text.count(b"{") + text.count(b"[")
             # Each object has a bracket of its own: what is left bounds the depth of every one.
-            if len(text) > max_bytes or brackets >= len(values) + max_depth or suspicious(text):
+            if len(text) > max_bytes or brackets >= len(values) + max_depth:
                 return None
             try:
                 events = [loads(value) for value in values]
             except orjson.JSONDecodeError:
                 return None
-            for number, event in enumerate(events):
-                if type(event) is not dict:
-                    return None
-                inner = event.get(envelope)
-                if type(inner) is str and inner[:1] in _OPENING:
+            if set(map(type, events)) != {dict}:
+                return None
+            found = find(text, 0)
+            if found >= 0:
+                ends = list(accumulate(len(value) + 1 for value in values))
+                while found >= 0:
+                    number = bisect_left(ends, found)
                     events[number] = decode_any(values[number])
+                    found = find(text, ends[number]) if ends[number] < len(text) else -1
             return events
 
         def decode(records: list[Record]) -> list[Event | Failure]:
@@ -100,6 +102,15 @@ class Json(Stage):
             return events
 
         return decode
+
+    def envelope_pattern(self) -> str:
+        """Write the alternative that finds an envelope: a text that begins with a bracket.
+
+        A backslash may stand for white space before it.
+        """
+        if self.envelope is None:
+            return ""
+        return rf"|{re.escape(orjson.dumps(self.envelope).decode())}\s*:\s*\"[ ]*[{{\\]"
 
     def decode_one(self, value: bytes, suspicious: bool) -> Event:
         """Decode a record with every check. Raises Failure and JSONDecodeError."""

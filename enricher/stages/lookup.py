@@ -45,7 +45,11 @@ class Lookup(Stage):
 
     def compile(self, context: Context) -> BatchFunction:
         """Build the function of a batch; the store connects when it is first asked."""
-        render, put, lookups = renderer(self.key, context.builtins), path.setter(self.target), context.lookups
+        render, put, lookups = (
+            renderer(self.key, context.builtins),
+            path.setter(self.target),
+            context.lookups,
+        )
         limit = self.max_key_bytes
         too_long = f"the key is longer than {limit} bytes"
         known: dict[bytes | None, dict[str, Any] | str | None] = {None: None}

@@ -56,10 +56,10 @@ def load(name: str, folder: str) -> Callable[[Event], Any]:
     sys.path.insert(0, folder)
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # whatever the user's module does
+    except Exception as error:  # noqa: BLE001 - whatever the user's module does
         raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {error}") from None
     finally:
         sys.path.remove(folder)
     if not callable(function):
-        raise ValueError(f"{name} is no function")
+        raise ValueError(f"{name} is no function")  # noqa: TRY004 - a mistake in the file
     return function  # type: ignore[no-any-return]

@@ -90,7 +90,10 @@ class Score(Stage):
             for rule in self.rules
         )
         levels = tuple(
-            (level.at_least if level.at_least is not None else float("-inf"), path.writer(level.set))
+            (
+                level.at_least if level.at_least is not None else float("-inf"),
+                path.writer(level.set),
+            )
             for level in self.levels
         )
 
@@ -115,4 +118,8 @@ class Score(Stage):
 
     def writes(self) -> Iterable[str]:
         """Give the fields that it may write."""
-        return [self.target, *filter(None, [self.reasons]), *(f for one in self.levels for f in one.set)]
+        return [
+            self.target,
+            *filter(None, [self.reasons]),
+            *(f for one in self.levels for f in one.set),
+        ]

@@ -59,7 +59,11 @@ class Timestamp(Stage):
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Build the function; the offset is worked out once a minute of event time."""
-        get, put, remove = path.getter(self.field), path.setter(self.target), path.remover(self.target)
+        get, put, remove = (
+            path.getter(self.field),
+            path.setter(self.target),
+            path.remover(self.target),
+        )
         converter = Converter(zone(self.timezone))
         convert, field = converter.convert, self.field
         name, dead_letter = self.name or self.kind, self.on_error == "dead_letter"
@@ -67,7 +71,11 @@ class Timestamp(Stage):
         def reason_for(value: object) -> str:
             if value is None:
                 return f"{field} is missing"
-            return f"{field} is no ISO 8601 time" if type(value) is str else f"{field} is {kind_of(value)}"
+            return (
+                f"{field} is no ISO 8601 time"
+                if type(value) is str
+                else f"{field} is {kind_of(value)}"
+            )
 
         def fall_back(event: Event, record: Record, value: object) -> None:
             reason = reason_for(value)

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import orjson
-import yaml
 from pydantic import Field, model_validator
 
-from enricher import path, template
+from enricher import document, path, template
 from enricher.model import Event
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
@@ -73,13 +71,9 @@ class Translate(Stage):
 
 def load_table(file: Path) -> dict[str, Any]:
     """Read a table from a YAML or JSON file. Raises ValueError that names the file."""
-    try:
-        text = file.read_bytes()
-        table = orjson.loads(text) if file.suffix == ".json" else yaml.load(text, yaml.CBaseLoader)
-    except OSError as error:
-        raise ValueError(f"table {file} cannot be read: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"table {file} is broken: {' '.join(str(error).split())}") from None
-    if not isinstance(table, dict):
-        raise ValueError(f"table {file} must be one mapping")  # noqa: TRY004
-    return table
+    source = document.read_file(file)
+    if source.problems:
+        raise ValueError("; ".join(str(problem) for problem in source.problems))
+    if not isinstance(source.value, dict):
+        raise ValueError(f"{file}: a table is one mapping")  # noqa: TRY004 - a mistake in a file
+    return source.value

@@ -214,7 +214,7 @@ def test_lookups_answer_from_the_test_alone(tmp_path: Path) -> None:
         ("given: 'no JSON'", DEFAULT_TIMESTAMP),
         ("given: {at: '2025-10-20T05:30:00'}", DEFAULT_TIMESTAMP),
         ("given: {at: '2025-10-20T00:00:00.5Z'}", DEFAULT_TIMESTAMP + 500),
-        ("given: '{\"at\": \"2025-10-20T00:00:01Z\"}'", DEFAULT_TIMESTAMP + 1000),
+        ('given: \'{"at": "2025-10-20T00:00:01Z"}\'', DEFAULT_TIMESTAMP + 1000),
         ("given: {at: '2025-10-20'}, timestamp: null", None),
         ("given: {at: '2025-10-20'}, timestamp: 5", 5),
         ("given: {at: '2025-10-20'}, timestamp: '1970-01-01T00:00:01'", 1000),

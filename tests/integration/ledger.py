@@ -30,9 +30,7 @@ async def send(bootstrap: str, records: Iterable[GeneratedRecord]) -> list[Recor
     sent = []
     try:
         for r in records:
-            sent.append(
-                (r, await producer.send(r.topic, r.value, r.key, timestamp_ms=r.timestamp))
-            )
+            sent.append((r, await producer.send(r.topic, r.value, r.key, timestamp_ms=r.timestamp)))
         ledger = []
         for r, pending in sent:
             done = await pending
@@ -53,9 +51,7 @@ class Expected(NamedTuple):
     document: dict[str, Any]
 
 
-def expected(
-    config: PipelineConfig, ledger: list[Record], lookups: FileLookups
-) -> list[Expected]:
+def expected(config: PipelineConfig, ledger: list[Record], lookups: FileLookups) -> list[Expected]:
     """Say what the dry-run makes of each record."""
     plan = build(config, lookups)
     results: list[Expected] = []
@@ -100,7 +96,7 @@ def verify(
 def indexed(elasticsearch: Any) -> dict[tuple[str, str], dict[str, Any]]:
     """Read every document back by (index, id). A document in two indices counts twice."""
     elasticsearch.request("POST", f"/{INDICES}/_refresh")
-    documents = {}
+    documents: dict[tuple[str, str], dict[str, Any]] = {}
     after: list[Any] | None = None
     while True:
         query: dict[str, Any] = {"size": 10_000, "sort": [{"_shard_doc": "asc"}]}

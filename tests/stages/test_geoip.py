@@ -142,5 +142,3 @@ def test_database_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "bad.mmdb").write_bytes(b"no database")
     with pytest.raises(ValueError, match="cannot be read"):
         Geoip(database=Path("bad.mmdb")).compile(Context(folder=tmp_path))
-
-

@@ -1,0 +1,209 @@
+"""One generated loop: stages, and what becomes of an event after the last of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from enricher.fuse import Fuser
+from enricher.hoist import hoist
+from enricher.model import (
+    Alert,
+    DeadLetter,
+    Document,
+    Drop,
+    Dropped,
+    Event,
+    Failure,
+    Outcome,
+    Record,
+)
+from enricher.stages.base import BatchFunction, EventFunction, note_failure
+
+Events = list[Event | None]
+Outcomes = list[Outcome | None]
+Loop = Callable[[Sequence[Record], Events, Outcomes], None]
+
+
+class Step(NamedTuple):
+    """One stage, compiled."""
+
+    name: str
+    function: EventFunction | BatchFunction
+    when: Callable[[Event], Any] | None = None
+    dead_letter: bool = False
+    drops: bool = False
+    is_batch: bool = False
+    takes_record: bool = False
+    writes: frozenset[str] | None = None
+    """Top-level fields that it may write or remove; None stands for any."""
+
+
+class AlertStep(NamedTuple):
+    """One alert, compiled."""
+
+    name: str
+    when: Callable[[Event], Any]
+    summary: Callable[[Event], str]
+
+
+class RouteStep(NamedTuple):
+    """One route, compiled."""
+
+    when: Callable[[Event], Any] | None
+    sink: str
+    name_index: Callable[[Event, Record], str | None]
+    identify: Callable[[Event], str | None] | None
+
+
+class Ending(NamedTuple):
+    """What happens to an event after the last stage."""
+
+    alerts: tuple[AlertStep, ...]
+    routes: tuple[RouteStep, ...]
+
+
+def describe(error: BaseException) -> str:
+    """Say why, for the `failures` of an event or a dead letter."""
+    return str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+
+
+def dead_letter(record: Record, stage: str, error: Exception) -> DeadLetter:
+    """Build the outcome of a record whose stage refuses it."""
+    kind = error.error if isinstance(error, Failure) else type(error).__name__
+    return DeadLetter(record, stage, kind, describe(error))
+
+
+def generate(steps: Sequence[Step], ending: Ending | None) -> Loop:
+    """Generate and compile one loop."""
+    fuser = Fuser()
+    tree = ast.parse(source_of(steps, ending, fuser))
+    written = [step.writes for step in steps]
+    if None not in written:
+        _hoist(tree, frozenset(NOTES).union(*filter(None, written)))
+    namespace = dict(fuser.names)
+    exec(compile(tree, "<plan>", "exec"), namespace)  # noqa: S102 - generated from our own sources and checked expressions
+    loop: Loop = namespace["loop"]
+    return loop
+
+
+NOT_ALLOWED = "a field of the index name is missing or not allowed"
+NOTES = ("tags", "failures")
+"""What `note_failure` writes."""
+
+
+def _hoist(tree: ast.Module, written: frozenset[str]) -> None:
+    """Read fields that the loop does not write once, at the top of its body."""
+    function: Any = tree.body[0]
+    loop = function.body[0]
+    guarded = loop.body[-1]
+    guarded.body[:0] = hoist(guarded.body, written)
+    ast.fix_missing_locations(tree)
+
+
+NAMES: dict[str, Any] = {
+    "note_failure": note_failure,
+    "dead_letter": dead_letter,
+    "describe": describe,
+    "Drop": Drop,
+    "Dropped": Dropped,
+    "Document": Document,
+    "Alert": Alert,
+    "Failure": Failure,
+    "NOT_ALLOWED": NOT_ALLOWED,
+    "dumps": orjson.dumps,
+    "join": b"".join,
+    "new": tuple.__new__,
+}
+"""What every generated loop refers to."""
+
+
+def source_of(steps: Sequence[Step], ending: Ending | None, fuser: Fuser) -> str:
+    """Write the source of one loop over the events of a batch."""
+    fuser.names.update(NAMES)
+    lines = [
+        "def loop(records, events, outcomes):",
+        "    for number, event in enumerate(events):",
+        "        if event is None:",
+        "            continue",
+        "        record = records[number]",
+        "        try:",
+    ]
+    for step in steps:
+        lines += _indent(_step_source(step, fuser), 3)
+    lines += _indent(_ending_source(ending, fuser), 3) if ending else ["            pass"]
+    lines += [
+        "        except Exception as error:",
+        "            outcomes[number] = dead_letter(record, 'plan', error)",
+        "            events[number] = None",
+    ]
+    return "\n".join(lines)
+
+
+def _indent(lines: Sequence[str], depth: int) -> list[str]:
+    return [f"{'    ' * depth}{part}" for line in lines for part in line.splitlines()]
+
+
+def _step_source(step: Step, fuser: Fuser) -> list[str]:
+    arguments = ["event", "record"] if step.takes_record else ["event"]
+    body = fuser.statements(step.function, arguments).splitlines()
+    lines = ["try:", *_indent(body, 1)]
+    if step.drops:
+        lines += [
+            "except Drop:",
+            f"    outcomes[number] = Dropped(record, {step.name!r})",
+            "    events[number] = None",
+            "    continue",
+        ]
+    if step.dead_letter:
+        lines += [
+            "except Exception as error:",
+            f"    outcomes[number] = dead_letter(record, {step.name!r}, error)",
+            "    events[number] = None",
+            "    continue",
+        ]
+    else:
+        lines += [
+            "except Exception as error:",
+            f"    note_failure(event, {step.name!r}, describe(error))",
+        ]
+    if step.when is None:
+        return lines
+    return [f"if {fuser.expression(step.when, ['event'])}:", *_indent(lines, 1)]
+
+
+def _ending_source(ending: Ending, fuser: Fuser) -> list[str]:
+    # orjson's result sits in a block of 8 KiB that is cut down in place: kept until it is sent,
+    # it spreads the heap eightfold. `join` makes a copy of the right size (170 -> 45 MiB and
+    # 3.9 -> 1.8 µs for 20,000 documents of 1 KB, measured).
+    lines = ["alerts = ()"]
+    for alert in ending.alerts:
+        summary = fuser.expression(alert.summary, ["event"])
+        lines += [
+            f"if {fuser.expression(alert.when, ['event'])}:",
+            f"    alerts = (*alerts, Alert({alert.name!r}, {summary}))",
+        ]
+    for route in ending.routes:
+        condition = fuser.expression(route.when, ["event"]) if route.when else "True"
+        index = f"{fuser.bind(route.name_index, 'name_index')}(event, record)"
+        lines += [f"if {condition}:", f"    index = {index}", "    if index is not None:"]
+        document = "record, {sink!r}, index, {id}, {version}, join((dumps(event), b'')), alerts"
+        own = document.format(sink=route.sink, id="record.id", version="None")
+        if route.identify:
+            named = document.format(sink=route.sink, id="own_id", version="record.timestamp or 0")
+            lines += [
+                f"        own_id = {fuser.bind(route.identify, 'identify')}(event)",
+                "        if own_id is not None:",
+                f"            outcomes[number] = new(Document, ({named}))",
+                "            continue",
+            ]
+        lines += [
+            f"        outcomes[number] = new(Document, ({own}))",
+            "        continue",
+            "    note_failure(event, 'index', NOT_ALLOWED)",
+        ]
+    lines += ["raise Failure('no route takes this event', 'NoRoute')"]
+    return lines
