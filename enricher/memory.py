@@ -30,4 +30,4 @@ def settle() -> None:
             mallopt(_MMAP_THRESHOLD, 32 * _MIB)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    gc.set_threshold(GC_THRESHOLD, 50, 100)

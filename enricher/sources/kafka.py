@@ -62,7 +62,7 @@ class Kafka(BaseModel):
     )
     span_max_bytes: Bytes = Field(default=64 << 20, description="The same, in raw bytes.")
     session_timeout_ms: Milliseconds = Field(
-        default=45_000, description="A member that is silent for so long has left the group."
+        default=15_000, description="A member that is silent for so long has left the group."
     )
     rebalance_timeout_ms: Milliseconds = Field(
         default=60_000,

@@ -33,7 +33,7 @@ def environment(kafka: Any, elasticsearch: Any, valkey: Any) -> dict[str, str]:
         dict.fromkeys(ledger.TOPICS, 4),
         config={"retention.ms": "-1", "max.message.bytes": str(4 << 20)},
     )
-    elasticsearch.request("DELETE", f"/{ledger.INDICES}")
+    ledger.clear(elasticsearch)
     client = Redis.from_url(valkey.url)
     client.mset(dict(users()))
     client.close()
