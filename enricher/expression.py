@@ -7,7 +7,6 @@ unlike types are false, never an exception. Parsed once, checked, compiled to on
 from __future__ import annotations
 
 import ast
-import math
 import re
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from enricher import path
+from enricher.functions import FUNCTIONS, calculate, comparable, contains, is_finite, is_number
 from enricher.inline import define
 from enricher.model import Event
 from enricher.pattern import compile_pattern
@@ -39,74 +39,6 @@ class ExpressionError(ValueError):
         super().__init__(message)
         self.offset = offset
         """Characters from the start of the expression to the mistake."""
-
-
-def is_number(value: object) -> bool:
-    """Say whether a value is a number; a boolean is none."""
-    return type(value) is int or type(value) is float
-
-
-def is_finite(value: object) -> bool:
-    """Say whether a literal can be written down again: `1e999` and huge integers cannot."""
-    if type(value) is int:
-        return value.bit_length() < 10_000
-    return type(value) is not float or math.isfinite(value)
-
-
-def _comparable(left: object, right: object) -> bool:
-    return (is_number(left) and is_number(right)) or (type(left) is type(right) is str)
-
-
-def _contains(container: Any, needle: Any) -> bool:
-    if type(container) is str:
-        return type(needle) is str and needle in container
-    if type(container) is dict:
-        return type(needle) is str and needle in container
-    return type(container) is list and needle in container
-
-
-def _calculate(left: Any, operator: str, right: Any) -> int | float | None:
-    if not (is_number(left) and is_number(right)):
-        return None
-    try:
-        if operator == "+":
-            return left + right  # type: ignore[no-any-return]
-        if operator == "-":
-            return left - right  # type: ignore[no-any-return]
-        return left * right if operator == "*" else left / right  # type: ignore[no-any-return]
-    except ArithmeticError:
-        return None
-
-
-def _lower(value: Any) -> str | None:
-    return value.lower() if type(value) is str else None
-
-
-def _upper(value: Any) -> str | None:
-    return value.upper() if type(value) is str else None
-
-
-def _length(value: Any) -> int | None:
-    return len(value) if type(value) in (str, list, dict) else None
-
-
-def _starts(value: Any, prefix: Any) -> bool:
-    return type(value) is str and type(prefix) is str and value.startswith(prefix)
-
-
-def _ends(value: Any, suffix: Any) -> bool:
-    return type(value) is str and type(suffix) is str and value.endswith(suffix)
-
-
-FUNCTIONS: dict[str, tuple[Callable[..., Any], int, str]] = {
-    "lower": (_lower, 1, "the text in lower case"),
-    "upper": (_upper, 1, "the text in upper case"),
-    "length": (_length, 1, "the length of a text, list or object"),
-    "is_number": (is_number, 1, "whether it is a number (a boolean is none)"),
-    "starts_with": (_starts, 2, "whether the text begins so"),
-    "ends_with": (_ends, 2, "whether the text ends so"),
-    "matches": (compile_pattern, 2, "whether an RE2 pattern occurs in the text"),
-}
 
 
 class _Compiler:
@@ -142,9 +74,8 @@ class _Compiler:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return self.comparison(left, ops, comparators)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                calculate = self.bind(_calculate)
-                sign = _ARITHMETIC[type(op)]
-                return f"{calculate}({self.visit(left)}, {sign!r}, {self.visit(right)})"
+                function, sign = self.bind(calculate), _ARITHMETIC[type(op)]
+                return f"{function}({self.visit(left)}, {sign!r}, {self.visit(right)})"
             case ast.Call():
                 return self.call(node)
             case ast.Constant(value=value) if value is None or type(value) in (
@@ -204,13 +135,13 @@ class _Compiler:
             return f"({kind} and {value} {sign} {second})"
         self.temporaries += 2
         one, other = f"_v{self.temporaries - 1}", f"_v{self.temporaries}"
-        comparable = f"{self.bind(_comparable)}({one} := {first}, {other} := {second})"
-        return f"({comparable} and {one} {sign} {other})"
+        alike = f"{self.bind(comparable)}({one} := {first}, {other} := {second})"
+        return f"({alike} and {one} {sign} {other})"
 
     def membership(self, needle: ast.expr, container: ast.expr) -> str:
         if isinstance(container, ast.List | ast.Tuple):
             return f"({self.visit(needle)} in {self.bind(self.literals(container))})"
-        return f"{self.bind(_contains)}({self.visit(container)}, {self.visit(needle)})"
+        return f"{self.bind(contains)}({self.visit(container)}, {self.visit(needle)})"
 
     def call(self, node: ast.Call) -> str:
         name = node.func.id if isinstance(node.func, ast.Name) else "?"

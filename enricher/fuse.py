@@ -19,6 +19,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from enricher.inline import Inline, inline_of
+from enricher.jumps import CannotInline, without_jumps
 
 MAX_UNROLL = 32
 """Elements of a tuple that a loop is unrolled over; a longer one stays a loop."""
@@ -28,10 +29,6 @@ _FORBIDDEN = (
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Match,
 )  # fmt: skip
 _SIMPLE = (str, int, float, bool, type(None))
-
-
-class CannotInline(Exception):  # noqa: N818 - not an error: the function is called instead
-    """Raised where a function's shape does not fit."""
 
 
 class Fuser:
@@ -288,44 +285,3 @@ def _unpack(target: ast.expr, element: Any) -> dict[str, Any]:
         case ast.Tuple(elts=names) if all(isinstance(name, ast.Name) for name in names):
             return {name.id: value for name, value in zip(names, element, strict=True)}  # type: ignore[attr-defined]
     raise CannotInline
-
-
-def without_jumps(body: Sequence[ast.stmt], jump: type[ast.stmt]) -> list[ast.stmt]:
-    """Write guards (`if …: return`) as branches, so that no jump is left.
-
-    Raises CannotInline where a jump stands in a loop, a try, or gives a value.
-    """
-    done: list[ast.stmt] = []
-    for number, part in enumerate(body):
-        if isinstance(part, jump):
-            if getattr(part, "value", None) is not None:
-                raise CannotInline
-            return done
-        if not _has_jump(part, jump):
-            done.append(part)
-            continue
-        if not isinstance(part, ast.If):
-            raise CannotInline
-        rest = body[number + 1 :]
-        if _always_jumps(part.body, jump):
-            taken, other = [*part.body], [*part.orelse, *rest]
-        elif _always_jumps(part.orelse, jump):
-            taken, other = [*part.body, *rest], [*part.orelse]
-        else:
-            raise CannotInline
-        branch = without_jumps(taken, jump) or [ast.Pass()]
-        done.append(ast.If(part.test, branch, without_jumps(other, jump)))
-        return done
-    return done
-
-
-def _has_jump(node: ast.AST, jump: type[ast.stmt]) -> bool:
-    if isinstance(node, jump):
-        return True
-    if jump is ast.Break and isinstance(node, ast.For | ast.While):
-        return False
-    return any(_has_jump(child, jump) for child in ast.iter_child_nodes(node))
-
-
-def _always_jumps(body: Sequence[ast.stmt], jump: type[ast.stmt]) -> bool:
-    return bool(body) and isinstance(body[-1], jump)

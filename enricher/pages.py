@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from enricher import fields
 from enricher.config import Pipeline
 from enricher.connections import Connections
-from enricher.expression import FUNCTIONS, compile_predicate
+from enricher.expression import compile_predicate
+from enricher.functions import FUNCTIONS
 from enricher.routes import Route, Window
 from enricher.sources import SOURCES
 from enricher.stages import STAGES

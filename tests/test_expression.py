@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enricher.expression import (
-    FUNCTIONS,
     MAX_DEPTH,
     MAX_LENGTH,
     ExpressionError,
     compile_predicate,
 )
+from enricher.functions import FUNCTIONS
 from enricher.fuse import Fuser
 
 EVENT: dict[str, Any] = {

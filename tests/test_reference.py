@@ -10,7 +10,7 @@ from enricher import fields, pages, reference
 from enricher.cli import COMMANDS
 from enricher.config import Pipeline
 from enricher.connections import Connections
-from enricher.expression import FUNCTIONS
+from enricher.functions import FUNCTIONS
 from enricher.routes import Route
 from enricher.sources import SOURCES
 from enricher.stages import STAGES

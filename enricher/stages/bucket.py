@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from enricher import path
 from enricher.connections import STRICT
-from enricher.expression import is_number
+from enricher.functions import is_number
 from enricher.model import Event, Failure
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage, kind_of

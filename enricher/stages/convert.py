@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from enricher import path, template
-from enricher.expression import is_number
+from enricher.functions import is_number
 from enricher.model import Event, Failure
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage, kind_of
