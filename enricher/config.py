@@ -31,10 +31,12 @@ class AlertmanagerTarget(BaseModel):
     """What Alertmanager is told. Values that differ for every event belong in annotations."""
 
     model_config = STRICT
-    labels: Labels = Field(default_factory=dict)
-    annotations: Labels = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict, description="Tell one alert from another.")
+    annotations: Labels = Field(default_factory=dict, description="For people: what happened.")
     generator_url: Template | None = None
-    resolve_after_s: float = Field(default=300, gt=0)
+    resolve_after_s: float = Field(
+        default=300, gt=0, description="Seconds without a match after which it is over."
+    )
 
 
 def _addresses(value: object) -> object:
@@ -45,8 +47,10 @@ class EmailTarget(BaseModel):
     """Who gets a mail, and what it says."""
 
     model_config = STRICT
-    sender: Text = None
-    to: Annotated[list[str], BeforeValidator(_addresses)] = Field(min_length=1)
+    sender: Text = Field(default=None, description="Address that the mail comes from.")
+    to: Annotated[list[str], BeforeValidator(_addresses)] = Field(
+        min_length=1, description="Addresses; a text may hold several, with commas."
+    )
     subject: Template
     template: str | None = Field(default=None, description="Name of the bodies in templates/.")
 
@@ -55,7 +59,7 @@ class Alert(BaseModel):
     """Fires for every event for which `when` is true."""
 
     model_config = STRICT
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Of its own; counted by it.")
     when: Predicate
     summary: Template = Field(description="One line for people; a missing field becomes `–`.")
     alertmanager: AlertmanagerTarget | None = None
@@ -66,21 +70,25 @@ class DeadLetters(BaseModel):
     """Where records go that cannot be indexed: a Kafka topic, or a file of JSON lines."""
 
     model_config = STRICT
-    topic: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9._-]{1,249}$")
-    file: File = None
+    topic: str | None = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9._-]{1,249}$",
+        description="Of `connections.kafka`; `dead-letters` where neither is given.",
+    )
+    file: File = Field(default=None, description="A file of JSON lines in place of the topic.")
 
 
 class Expectation(BaseModel):
     """What must come out; what is not named is not compared."""
 
     model_config = STRICT
-    index: str | None = None
-    id: str | None = None
+    index: str | None = Field(default=None, description="Where the document goes.")
+    id: str | None = Field(default=None, description="Of the document.")
     event: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
     absent: list[str] = Field(default_factory=list, description="Fields that must not be there.")
-    alerts: list[str] | None = None
-    tags: list[str] | None = None
-    dropped: bool = False
+    alerts: list[str] | None = Field(default=None, description="Names of all that fire.")
+    tags: list[str] | None = Field(default=None, description="All of them, in order.")
+    dropped: bool = Field(default=False, description="A stage throws the event away.")
     dead_letter: dict[str, str] | None = Field(default=None, description="`stage`, `error`, …")
 
 
@@ -88,7 +96,7 @@ class InlineTest(BaseModel):
     """One example of what the pipeline does."""
 
     model_config = STRICT
-    name: str
+    name: str = Field(description="What it shows, as a sentence.")
     given: Any = Field(description="The event, or a text that is the raw record.")
     timestamp: str | int | None = Field(default=None, description="The broker's; ms or ISO 8601.")
     lookups: dict[str, Any] = Field(default_factory=dict, description="Stored values by key.")
@@ -99,8 +107,8 @@ class Pipeline(BaseModel):
     """The top level of a pipeline file, but for stages and sources, which have catalogues."""
 
     model_config = STRICT
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    description: str = ""
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Stands in dead letters.")
+    description: str = Field(default="", description="For people.")
     allow_python: bool = Field(default=False, description="Lets `python` stages run.")
     connections: Connections = Connections()
     geoip_database: File = Field(default=None, description="Default for every geoip stage.")
@@ -208,7 +216,13 @@ def validate(model: type[Model], value: Any, source: Document, path: Path_) -> M
         return model.model_validate(value)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            source.problems.append(_problem(detail, model, source, path))
+            problem = _problem(detail, model, source, path)
+            gap = source.gap((*path, *detail["loc"]))
+            if gap is None:
+                source.problems.append(problem)
+            elif not any(known.path == document.show(gap) for known in source.problems):
+                message = "its variable is needed to check it: set it, or write a default"
+                source.problems.append(source.problem(gap, message))
     return None
 
 

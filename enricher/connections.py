@@ -9,8 +9,20 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+
+from enricher.document import MISSING
+from enricher.model import UserError
 
 STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 """Unknown fields are refused, and an error never repeats a value that may be a secret."""
@@ -22,6 +34,42 @@ def _split(value: object) -> object:
 
 def _empty_is_none(value: object) -> object:
     return None if value == "" else value
+
+
+def _brokers(values: list[str]) -> list[str]:
+    for value in values:
+        _, _, port = value.rpartition("]")[2].rpartition(":")
+        if not value or (":" in value and not port.isdecimal()):
+            raise ValueError("a broker is host:port, such as localhost:9092")
+    return values
+
+
+def _hosts(values: list[str]) -> list[str]:
+    if not all(_is_url(value, ("http", "https"), needs_port=True) for value in values):
+        raise ValueError("a host is a URL with a port, such as https://localhost:9200")
+    return values
+
+
+def _redis_url(value: SecretStr | None) -> SecretStr | None:
+    if value and not _is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
+        raise ValueError(
+            "a URL is wanted, such as redis://:password@localhost:6379/0; in a password "
+            "write : / @ ? # % as %3A %2F %40 %3F %23 %25"
+        )
+    return value
+
+
+def _is_url(text: str, schemes: tuple[str, ...], *, needs_port: bool = False) -> bool:
+    """Say whether a text can be used; what is wrong is not told, for it may be a secret."""
+    if text.startswith(MISSING):
+        return True
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    has_place = bool(parts.hostname or (parts.scheme == "unix" and parts.path))
+    return parts.scheme in schemes and has_place and (port is not None or not needs_port)
 
 
 Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
@@ -39,17 +87,27 @@ class KafkaConnection(BaseModel):
     """A Kafka cluster."""
 
     model_config = STRICT
-    brokers: Addresses = Field(description="`host:port`, several separated by commas.")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    sasl_username: Text = None
-    sasl_password: Secret = None
-    ca_file: File = None
+    brokers: Annotated[Addresses, AfterValidator(_brokers)] = Field(
+        description="`host:port`, several separated by commas."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="`SSL`: over TLS. `SASL`: with a user and a password."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN", description="How the password is proved; the cluster says which."
+    )
+    sasl_username: Text = Field(default=None, description="For the SASL protocols.")
+    sasl_password: Secret = Field(
+        default=None, description="For the SASL protocols; better `${file:…}` than in the file."
+    )
+    ca_file: File = Field(
+        default=None, description="Authorities that the brokers' certificates are checked against."
+    )
     certificate_file: File = Field(default=None, description="The client's own, for mutual TLS.")
-    key_file: File = None
+    key_file: File = Field(default=None, description="Of that certificate, where it is not in it.")
 
     def client_options(self) -> dict[str, Any]:
-        """Give what every aiokafka client takes. Raises OSError for a missing TLS file."""
+        """Give what every aiokafka client takes. Raises UserError for an unusable TLS file."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.brokers,
             "security_protocol": self.security_protocol,
@@ -59,25 +117,48 @@ class KafkaConnection(BaseModel):
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = reveal(self.sasl_password)
         if self.security_protocol.endswith("SSL"):
+            options["ssl_context"] = self._tls()
+        return options
+
+    def _tls(self) -> ssl.SSLContext:
+        files = {"ca_file": self.ca_file, "certificate_file": self.certificate_file}
+        _check_files("kafka", files | {"key_file": self.key_file})
+        try:
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.certificate_file:
                 context.load_cert_chain(self.certificate_file, self.key_file)
-            options["ssl_context"] = context
-        return options
+        except ssl.SSLError as error:
+            reason = error.reason or "not PEM"
+            raise UserError(f"connections.kafka: a TLS file cannot be used: {reason}") from None
+        return context
+
+
+def _check_files(connection: str, files: dict[str, Path | None]) -> None:
+    for name, file in files.items():
+        try:
+            if file:
+                file.open("rb").close()
+        except OSError as error:
+            where = f"connections.{connection}.{name}"
+            raise UserError(f"{where}: {file} cannot be read: {error.strerror}") from None
 
 
 class ElasticsearchConnection(BaseModel):
     """An Elasticsearch cluster, or (with `store`) a SQLite file that stands in for one."""
 
     model_config = STRICT
-    hosts: Addresses | None = Field(
+    hosts: Annotated[Addresses, AfterValidator(_hosts)] | None = Field(
         default=None, repr=False, description="URLs, separated by commas; may hold a password."
     )
-    api_key: Secret = None
-    username: Text = None
-    password: Secret = None
-    ca_file: File = None
-    verify_certificates: bool = True
+    api_key: Secret = Field(default=None, description="Encoded, as Elasticsearch gave it.")
+    username: Text = Field(default=None, description="For basic authentication, without a key.")
+    password: Secret = Field(default=None, description="For basic authentication.")
+    ca_file: File = Field(
+        default=None, description="Authorities that the nodes' certificates are checked against."
+    )
+    verify_certificates: bool = Field(
+        default=True, description="`false` trusts any certificate: for a test cluster alone."
+    )
     timeout_s: float = Field(default=60.0, gt=0, description="Of one request, in seconds.")
     store: File = Field(default=None, description="A SQLite file to write to instead.")
 
@@ -88,7 +169,11 @@ class ElasticsearchConnection(BaseModel):
         return self
 
     def client_options(self) -> dict[str, Any]:
-        """Give the keyword arguments of AsyncElasticsearch; its own retries are switched off."""
+        """Give the keyword arguments of AsyncElasticsearch; its own retries are switched off.
+
+        Raises UserError for an unusable TLS file.
+        """
+        _check_files("elasticsearch", {"ca_file": self.ca_file})
         options: dict[str, Any] = {
             "hosts": self.hosts,
             "request_timeout": self.timeout_s,
@@ -111,9 +196,11 @@ class RedisConnection(BaseModel):
     """A Redis or Valkey server, or (with `file`) a file of `{"key": …, "value": …}` lines."""
 
     model_config = STRICT
-    url: Secret = Field(default=None, description="`redis://` or `rediss://`; may hold a password.")
+    url: Annotated[Secret, AfterValidator(_redis_url)] = Field(
+        default=None, description="`redis://` or `rediss://`; may hold a password."
+    )
     timeout_ms: int = Field(default=50, gt=0, description="Of one round trip, in milliseconds.")
-    file: File = None
+    file: File = Field(default=None, description="A file that stands in for a server.")
 
     @model_validator(mode="after")
     def _at_most_one(self) -> RedisConnection:

@@ -22,6 +22,8 @@ Path_ = tuple[str | int, ...]
 MAX_NODES = 200_000
 """Values in one file, aliases counted each time: a few lines cannot grow into gigabytes."""
 MAX_BYTES = 8 << 20
+MISSING = "missing-"
+"""Begins what stands in for a missing variable where that is allowed; its name follows."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -47,8 +49,11 @@ class Document:
     file: str
     value: Any = None
     marks: dict[Path_, Mark] = field(default_factory=dict)
-    """By path; a key of a mapping has the mark of the key, and `(path, "=")` that of its value."""
+    """By path; a key of a mapping has the mark of the key, and `(path, "=")` that of its text,
+    where that stands in the file as it is (on one line, without escapes)."""
     problems: list[Problem] = field(default_factory=list)
+    missing: set[Path_] = field(default_factory=set)
+    """Texts with a variable that is not set: what else is wrong with them follows from that."""
 
     def problem(self, path: Path_, message: str, offset: int = 0) -> Problem:
         """Make a problem at a path, or at the nearest parent that has a place."""
@@ -60,6 +65,12 @@ class Document:
         if offset and value_mark:
             mark = Mark(value_mark.line, value_mark.column + offset)
         return Problem(message, self.file, mark.line, mark.column, show(path))
+
+    def gap(self, path: Path_) -> Path_ | None:
+        """Give the path of the text with a missing variable that a place lies in, if any."""
+        return next(
+            (path[:end] for end in range(len(path) + 1) if path[:end] in self.missing), None
+        )
 
 
 def show(path: Path_) -> str:
@@ -105,9 +116,11 @@ class _Reader:
             raise yaml.MarkedYAMLError(problem="too many or too deep values", problem_mark=mark)
         mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
         self.document.marks.setdefault(path, mark)
-        quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
-        self.document.marks[(*path, "=")] = Mark(mark.line, mark.column + quoted)
         if isinstance(node, yaml.ScalarNode):
+            quoted = node.style in ("'", '"')
+            width = node.end_mark.column - node.start_mark.column
+            if node.end_mark.line == node.start_mark.line and width == len(node.value) + 2 * quoted:
+                self.document.marks[(*path, "=")] = Mark(mark.line, mark.column + quoted)
             return _scalar(node)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, n)) for n, item in enumerate(node.value)]
@@ -183,9 +196,10 @@ def _resolver(
             try:
                 return lookup(found[1], environment)
             except LookupError as error:
+                document.missing.add(path)
                 if not allow_missing:
                     document.problems.append(document.problem(path, str(error.args[0])))
-                return f"missing-{found[1]}"
+                return f"{MISSING}{found[1]}"
 
         return _VARIABLE.sub(put_in, text)
 
@@ -197,7 +211,7 @@ def lookup(inside: str, environment: Mapping[str, str]) -> str:
     if inside.startswith("file:"):
         file = Path(inside[5:])
         try:
-            return file.read_text().rstrip("\n")
+            return file.read_text("utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8"
             raise LookupError(f"the secret file {file} cannot be read: {reason}") from None
@@ -216,7 +230,7 @@ def lookup(inside: str, environment: Mapping[str, str]) -> str:
 def read_file(file: Path) -> Document:
     """Read and parse a file; what hinders it is a problem, too."""
     try:
-        return parse(file.read_text(), str(file))
+        return parse(file.read_text("utf-8-sig"), str(file))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         return Document(str(file), problems=[Problem(f"cannot be read: {reason}", str(file))])

@@ -139,7 +139,7 @@ class Converter:
 
         Raises ValueError or OverflowError for a text that is no time within the calendar.
         """
-        if text[-1:] == "Z":
+        if len(text) > 16 and text[-1] == "Z":
             known = self._minutes.get(text[:16])
             rest = text[16:-1]
         elif text[-6:-5] in _SIGNS:

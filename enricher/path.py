@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -112,6 +112,11 @@ def remover(path: str) -> Callable[[Event], None]:
             put_parent(event, {key: parent[key] for key in parent if key != keys[-1]})
 
     return remove
+
+
+def tester(names: Iterable[str]) -> Callable[[Event], bool]:
+    """Build the function that says whether an event has any of these top-level fields."""
+    return define(("event",), " or ".join(f"{n!r} in event" for n in sorted(names)) or "False")
 
 
 def writer(fields: Mapping[str, Any]) -> Callable[[Event], None]:

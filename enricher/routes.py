@@ -29,8 +29,12 @@ class Window(BaseModel):
     """How far an event's time may lie from its record's; beyond it is out of range."""
 
     model_config = STRICT
-    past_days: float = Field(default=30, ge=0)
-    future_days: float = Field(default=1, ge=0)
+    past_days: float = Field(
+        default=30, ge=0, description="Days that the event may be older than its record."
+    )
+    future_days: float = Field(
+        default=1, ge=0, description="Days that the event may be newer than its record."
+    )
 
 
 class IndexTarget(BaseModel):
@@ -80,7 +84,9 @@ class TopicTarget(BaseModel):
     """A topic of Kafka; the key is the document's id."""
 
     model_config = STRICT
-    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    topic: str = Field(
+        pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="Of `connections.kafka`; made beforehand."
+    )
 
 
 class ConsoleTarget(BaseModel):

@@ -94,16 +94,22 @@ class Budget:
         self.limit = limit
         self.used = 0
         self._freed = asyncio.Event()
+        self._released = False
 
     async def wait(self) -> None:
-        """Wait until there is room for one more delivery."""
-        while self.used >= self.limit:
+        """Wait until there is room for one more delivery, or nobody is to wait any more."""
+        while self.used >= self.limit and not self._released:
             self._freed.clear()
             await self._freed.wait()
 
     def add(self, size: int) -> None:
         """Count bytes in, or out where negative."""
         self.used += size
+        self._freed.set()
+
+    def release(self) -> None:
+        """Let go of whoever waits: reading ends, and room may never come."""
+        self._released = True
         self._freed.set()
 
 
@@ -145,16 +151,33 @@ class Runtime:
             return await self._drain()
 
     async def _read(self, stopping: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
-            stopper = group.create_task(self._stop_sources(stopping))
-            readers = [group.create_task(self._pump(source)) for source in self.sources]
+        """Read until every source has ended; one that fails ends the others in order."""
+        stopper = asyncio.create_task(self._stop_when(stopping))
+        readers = [asyncio.create_task(self._pump(source)) for source in self.sources]
+        for reader in readers:
+            reader.add_done_callback(self._note_failure)
+        try:
             await asyncio.wait(readers)
-            stopper.cancel()
+        finally:
+            for task in (stopper, *readers):
+                task.cancel()
+            await asyncio.wait([stopper, *readers])
 
-    async def _stop_sources(self, stopping: asyncio.Event) -> None:
+    async def _stop_when(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         for source in self.sources:
             source.stop()
+        self.budget.release()
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        """Stop reading where a source or a delivery failed: it must not be overtaken for long."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._failures.append(error)
+            self._stop_reading()
 
     async def _pump(self, source: Source) -> None:
         async for delivery in source.deliveries():
@@ -163,7 +186,8 @@ class Runtime:
             self.budget.add(size)
             task = asyncio.create_task(self._settle(delivery, outcomes, size))
             self._settling.add(task)
-            task.add_done_callback(self._settled)
+            task.add_done_callback(self._settling.discard)
+            task.add_done_callback(self._note_failure)
             await asyncio.sleep(0)  # lets the writers and the heartbeats have their turn
             await self.budget.wait()
 
@@ -176,15 +200,6 @@ class Runtime:
             self.tally.sampled = 0
         self.tally.sampled += len(records)
         return await self.plan.process_timed(records, self.tally.cost_ns)
-
-    def _settled(self, task: asyncio.Task[None]) -> None:
-        """Stop reading where a delivery failed: it must not be overtaken for long."""
-        self._settling.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._failures.append(error)
-            for source in self.sources:
-                source.stop()
 
     async def _settle(self, delivery: Delivery, outcomes: list[Outcome], size: int) -> None:
         """Write a delivery's outcomes and acknowledge it, whatever it takes."""
@@ -216,16 +231,16 @@ class Runtime:
 
     async def _drain(self) -> bool:
         """Wait for what is under way. Returns whether it all got done within `drain_s`."""
+        late: set[asyncio.Task[None]] = set()
         if self._settling:
             _, late = await asyncio.wait(set(self._settling), timeout=self.drain_s)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=1.0)
-                return False
         if self._failures:
-            raise BaseExceptionGroup("deliveries failed", self._failures)
-        return True
+            raise BaseExceptionGroup("the run failed", self._failures)
+        return not late
 
 
 def footprint(delivery: Delivery, outcomes: Sequence[Outcome]) -> int:

@@ -73,7 +73,7 @@ class Kafka(BaseModel):
     )
 
     def build(self, connection: KafkaConnection) -> KafkaSource:
-        """Make the source. Raises OSError for a missing TLS file."""
+        """Make the source. Raises UserError for an unusable TLS file."""
         from enricher.kafka.consumer import KafkaSource
 
         return KafkaSource(self, connection)

@@ -63,7 +63,9 @@ class Calendar(Stage):
         ),
     )
     field: FieldPath = "@timestamp"
-    periods: list[Period] = Field(min_length=1)
+    periods: list[Period] = Field(
+        min_length=1, description="Where two hold the same day, the first counts."
+    )
     otherwise: dict[FieldPath, Any] = Field(default_factory=dict, description="Outside them all.")
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002

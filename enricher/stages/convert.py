@@ -51,7 +51,9 @@ class Convert(Stage):
     )
     field: FieldPath
     target: FieldPath | None = Field(default=None, description="The field itself where not given.")
-    type: Literal["number", "integer", "boolean", "text"] = "number"
+    type: Literal["number", "integer", "boolean", "text"] = Field(
+        default="number", description="What the value becomes; one that cannot is a failure."
+    )
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Choose the conversion and build the function."""

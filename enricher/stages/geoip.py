@@ -69,7 +69,7 @@ class Geoip(Stage):
         database = self.database or context.geoip_database
         reader = open_database(database and context.path(database))
         get, field, octets, build = path.getter(self.field), self.field, _OCTETS, self.build
-        merge, is_disjoint = path.merge, self.nested_roots().isdisjoint
+        merge, has_any = path.merge, path.tester(self.nested_roots())
         networks: dict[str, Event | str] = {}
         addresses: dict[str, Event | str] = {}
 
@@ -97,10 +97,10 @@ class Geoip(Stage):
                 found = look_up(address, network)
             if isinstance(found, str):
                 raise Failure(f"{address[:64]} {found}")
-            if is_disjoint(event):
-                event.update(found)
-            else:
+            if has_any(event):
                 merge(event, found)
+            else:
+                event.update(found)
 
         return geoip
 

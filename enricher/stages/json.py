@@ -54,7 +54,9 @@ class Json(Stage):
             {"message": "paid"},
         ),
     )
-    on_error: Literal["dead_letter"] = "dead_letter"
+    on_error: Literal["dead_letter"] = Field(
+        default="dead_letter", description="A record that is no event has nowhere else to go."
+    )
     envelope: str | None = Field(default=None, description="A field that may hold the event.")
     max_bytes: int = Field(default=1 << 20, gt=0, description="Of one record.")
     max_depth: int = Field(default=64, gt=0, le=200, description="Of nested objects and lists.")

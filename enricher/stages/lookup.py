@@ -50,7 +50,7 @@ class Lookup(Stage):
             path.setter(self.target),
             context.lookups,
         )
-        limit = self.max_key_bytes
+        limit, short = self.max_key_bytes, self.max_key_bytes // 4  # UTF-8: at most 4 a character
         too_long = f"the key is longer than {limit} bytes"
         known: dict[bytes | None, dict[str, Any] | str | None] = {None: None}
 
@@ -64,7 +64,11 @@ class Lookup(Stage):
         async def lookup(events: list[Event]) -> Mapping[int, str]:
             failures: dict[int, str] = {}
             keys = [render(event) for event in events]
-            wanted = [key for key in dict.fromkeys(keys) if key and len(key.encode()) <= limit]
+            wanted = [
+                key
+                for key in dict.fromkeys(keys)
+                if key and (len(key) <= short or len(key.encode()) <= limit)
+            ]
             try:
                 values = await lookups.get_many(wanted) if wanted else []
             except Unavailable as error:

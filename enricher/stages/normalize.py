@@ -31,8 +31,8 @@ class Normalize(Stage):
         ),
     )
     field: FieldPath
-    trim: bool = False
-    lower: bool = False
+    trim: bool = Field(default=False, description="Take white space off both ends, first.")
+    lower: bool = Field(default=False, description="Write capitals small, after that.")
     replace: dict[str, str] = Field(default_factory=dict, description="Part by part, in order.")
     table: dict[str, str] = Field(default_factory=dict, description="Whole texts, at the end.")
 

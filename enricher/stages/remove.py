@@ -25,7 +25,7 @@ class Remove(Stage):
             {"b": {"d": 3}},
         ),
     )
-    fields: list[FieldPath] = Field(min_length=1)
+    fields: list[FieldPath] = Field(min_length=1, description="Paths such as `a` or `b.c`.")
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Build the function."""

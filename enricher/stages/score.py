@@ -64,7 +64,9 @@ class Score(Stage):
     )
     target: FieldPath = Field(description="Gets the score.")
     reasons: FieldPath | None = Field(default=None, description="Gets the list of reasons.")
-    rules: list[Rule] = Field(min_length=1)
+    rules: list[Rule] = Field(
+        min_length=1, description="Each whose condition is true adds to the score."
+    )
     cap: int | float | None = Field(default=None, description="The highest score there is.")
     levels: list[Level] = Field(default_factory=list, description="Highest first.")
 

@@ -58,7 +58,9 @@ class TimeOfDay(Stage):
         ),
     )
     field: FieldPath = "@timestamp"
-    parts: list[Hours] = Field(min_length=1)
+    parts: list[Hours] = Field(
+        min_length=1, description="Parts of the day; no hour is in two, one in none writes nothing."
+    )
 
     @model_validator(mode="after")
     def _no_overlap(self) -> TimeOfDay:
