@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
@@ -36,40 +36,24 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
-def _brokers(values: list[str]) -> list[str]:
-    for value in values:
-        _, _, port = value.rpartition("]")[2].rpartition(":")
-        if not value or (":" in value and not port.isdecimal()):
-            raise ValueError("a broker is host:port, such as localhost:9092")
-    return values
-
-
-def _hosts(values: list[str]) -> list[str]:
-    if not all(_is_url(value, ("http", "https"), needs_port=True) for value in values):
-        raise ValueError("a host is a URL with a port, such as https://localhost:9200")
-    return values
-
-
-def _redis_url(value: SecretStr | None) -> SecretStr | None:
-    if value and not _is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
-        raise ValueError(
-            "a URL is wanted, such as redis://:password@localhost:6379/0; in a password "
-            "write : / @ ? # % as %3A %2F %40 %3F %23 %25"
-        )
-    return value
-
-
 def _is_url(text: str, schemes: tuple[str, ...], *, needs_port: bool = False) -> bool:
     """Say whether a text can be used; what is wrong is not told, for it may be a secret."""
     if text.startswith(MISSING):
         return True
+    if any(map(str.isspace, text)):
+        return False
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         return False
+    if parts.scheme not in schemes or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return False  # an @ there was one of the password, which began before
     has_place = bool(parts.hostname or (parts.scheme == "unix" and parts.path))
-    return parts.scheme in schemes and has_place and (port is not None or not needs_port)
+    return has_place and (port is not None or not needs_port)
+
+
+_ESCAPES = "in a password write , : / @ ? # % as %2C %3A %2F %40 %3F %23 %25"
 
 
 Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
@@ -87,9 +71,7 @@ class KafkaConnection(BaseModel):
     """A Kafka cluster."""
 
     model_config = STRICT
-    brokers: Annotated[Addresses, AfterValidator(_brokers)] = Field(
-        description="`host:port`, several separated by commas."
-    )
+    brokers: Addresses = Field(description="`host:port`, several separated by commas.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="`SSL`: over TLS. `SASL`: with a user and a password."
     )
@@ -105,6 +87,15 @@ class KafkaConnection(BaseModel):
     )
     certificate_file: File = Field(default=None, description="The client's own, for mutual TLS.")
     key_file: File = Field(default=None, description="Of that certificate, where it is not in it.")
+
+    @field_validator("brokers")
+    @classmethod
+    def _are_addresses(cls, values: list[str]) -> list[str]:
+        for value in values:
+            _, colon, port = value.rpartition("]")[2].rpartition(":")
+            if not value or (colon and not port.isdecimal()):
+                raise ValueError("a broker is host:port, such as localhost:9092")
+        return values
 
     def client_options(self) -> dict[str, Any]:
         """Give what every aiokafka client takes. Raises UserError for an unusable TLS file."""
@@ -147,7 +138,7 @@ class ElasticsearchConnection(BaseModel):
     """An Elasticsearch cluster, or (with `store`) a SQLite file that stands in for one."""
 
     model_config = STRICT
-    hosts: Annotated[Addresses, AfterValidator(_hosts)] | None = Field(
+    hosts: Addresses | None = Field(
         default=None, repr=False, description="URLs, separated by commas; may hold a password."
     )
     api_key: Secret = Field(default=None, description="Encoded, as Elasticsearch gave it.")
@@ -161,6 +152,15 @@ class ElasticsearchConnection(BaseModel):
     )
     timeout_s: float = Field(default=60.0, gt=0, description="Of one request, in seconds.")
     store: File = Field(default=None, description="A SQLite file to write to instead.")
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_urls(cls, values: list[str] | None) -> list[str] | None:
+        if not all(_is_url(value, ("http", "https"), needs_port=True) for value in values or ()):
+            raise ValueError(
+                f"a host is a URL with a port, such as https://localhost:9200; {_ESCAPES}"
+            )
+        return values
 
     @model_validator(mode="after")
     def _one_of(self) -> ElasticsearchConnection:
@@ -196,11 +196,16 @@ class RedisConnection(BaseModel):
     """A Redis or Valkey server, or (with `file`) a file of `{"key": …, "value": …}` lines."""
 
     model_config = STRICT
-    url: Annotated[Secret, AfterValidator(_redis_url)] = Field(
-        default=None, description="`redis://` or `rediss://`; may hold a password."
-    )
+    url: Secret = Field(default=None, description="`redis://` or `rediss://`; may hold a password.")
     timeout_ms: int = Field(default=50, gt=0, description="Of one round trip, in milliseconds.")
     file: File = Field(default=None, description="A file that stands in for a server.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
+            raise ValueError(f"a URL is wanted, such as redis://localhost:6379/0; {_ESCAPES}")
+        return value
 
     @model_validator(mode="after")
     def _at_most_one(self) -> RedisConnection:

@@ -16,36 +16,33 @@ class RedisLookups:
     """Asks Redis with one MGET; connects when it is first asked."""
 
     def __init__(self, connection: RedisConnection) -> None:
-        self._url = reveal(connection.url) or ""
-        self._timeout_s = connection.timeout_ms / 1000
-        self._client: Any = None
+        """Prepare, without touching the network. Raises UserError for a URL of no use."""
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        timeout_s = connection.timeout_ms / 1000
+        try:
+            self._client: Any = Redis.from_url(
+                reveal(connection.url) or "",
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),  # the pipeline has its own patience
+            )
+        except ValueError:  # its text may hold a piece of the password
+            raise UserError(
+                "connections.redis.url cannot be used; write redis://localhost:6379/0"
+            ) from None
 
     async def get_many(self, keys: list[str]) -> list[bytes | None]:
         """Give the raw values in order. Raises Unavailable."""
         from redis.exceptions import RedisError
 
-        if self._client is None:
-            self._client = self._connect()
         try:
             values: list[bytes | None] = await self._client.mget(keys)
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"redis cannot be asked: {type(error).__name__}") from None
         return values
-
-    def _connect(self) -> Any:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        try:
-            return Redis.from_url(
-                self._url,
-                socket_timeout=self._timeout_s,
-                socket_connect_timeout=self._timeout_s,
-                retry=Retry(NoBackoff(), 0),  # the pipeline has its own patience
-            )
-        except ValueError as error:
-            raise UserError(f"connections.redis.url: {error}") from None
 
 
 class FileLookups:

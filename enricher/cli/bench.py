@@ -41,9 +41,12 @@ def command(pipeline: Path, file: Path, lookups: Path | None, output: str) -> No
     from enricher.cli.dry_run import batches
     from enricher.config import load
     from enricher.lookups import FileLookups
+    from enricher.model import UserError
 
     plan = build(load(pipeline, connections={}), FileLookups(lookups) if lookups else None)
     records = [record for batch in batches((str(file),), None) for record in batch]
+    if not records:
+        raise UserError(f"{file}: there are no records to measure")
     result = measure(plan, [records[at : at + BATCH] for at in range(0, len(records), BATCH)])
     click.echo(orjson.dumps(result).decode() if output == "json" else as_text(result))
 

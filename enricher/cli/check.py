@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from enricher.model import UserError
+
+if TYPE_CHECKING:
+    from enricher.config import PipelineConfig
 
 
 @click.command()
@@ -25,7 +32,6 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
     """
     from enricher.build import build
     from enricher.config import load, load_connections
-    from enricher.model import ConfigError
 
     failed = False
     replacement = load_connections(connections) if connections else None
@@ -33,7 +39,9 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
         try:
             config = load(pipeline, connections=replacement, allow_missing_env=allow_missing_env)
             build(config)
-        except ConfigError as error:
+            if not allow_missing_env:
+                check_files(config)
+        except UserError as error:
             click.echo(str(error), err=True)
             failed = True
         else:
@@ -42,3 +50,18 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
             click.echo(f"{pipeline}: ok, {stages} stages, {routes} routes, {tests} tests")
     if failed:
         raise click.exceptions.Exit(2)
+
+
+def check_files(config: PipelineConfig) -> None:
+    """Open the files that connections and templates name, as a start does. Raises UserError."""
+    connections = config.pipeline.connections
+    for connection in (connections.kafka, connections.elasticsearch):
+        if connection is not None:
+            try:
+                connection.client_options()
+            except UserError as error:
+                raise UserError(f"{config.file}: {error}") from None
+    if config.pipeline.templates is not None and connections.elasticsearch is not None:
+        from enricher.sinks.templates import load
+
+        load(config.folder / config.pipeline.templates, os.environ)

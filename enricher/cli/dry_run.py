@@ -50,10 +50,11 @@ def command(
     from enricher.lookups import FileLookups
     from enricher.model import DeadLetter
 
+    if explain and output == "ndjson":
+        raise click.UsageError("--explain is for people: leave --format ndjson out")
     config = load(pipeline, connections={})
     plan = build(config, FileLookups(lookups) if lookups else None)
     output = output or ("pretty" if sys.stdout.isatty() else "ndjson")
-    write = outcomes.pretty if output == "pretty" else outcomes.ndjson
     dead = 0
     with asyncio.Runner() as runner:
         for records in batches(files or ("-",), limit):
@@ -61,13 +62,16 @@ def command(
                 from enricher.cli.explain import explain as explain_record
 
                 for record in records:
-                    for line in runner.run(explain_record(plan, record)):
-                        click.echo(line)
+                    lines, outcome = runner.run(explain_record(plan, record))
+                    click.echo("\n".join(lines))
+                    dead += type(outcome) is DeadLetter
                 continue
             done = runner.run(plan.process(records))
-            sys.stdout.write("".join(map(write, done)))
+            if output == "pretty":
+                click.echo("".join(map(outcomes.pretty, done)), nl=False)
+            else:
+                click.echo(b"".join(map(outcomes.ndjson, done)), nl=False)
             dead += sum(type(outcome) is DeadLetter for outcome in done)
-    sys.stdout.flush()
     if strict and dead:
         click.echo(f"{dead} dead letter(s)", err=True)
         raise click.exceptions.Exit(1)

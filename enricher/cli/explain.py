@@ -12,12 +12,13 @@ import orjson
 
 from enricher.cli import outcomes
 from enricher.loop import Step
-from enricher.model import Event, Record
+from enricher.model import Event, Outcome, Record
 from enricher.plan import Plan, fuse_singly, run_part
 
 
-async def explain(plan: Plan, record: Record) -> list[str]:
-    """Give the lines that explain one record."""
+async def explain(plan: Plan, record: Record) -> tuple[list[str], Outcome | None]:
+    """Give the lines that explain one record, and its outcome."""
+    plan.single = plan.single or tuple(fuse_singly(plan.steps, plan.ending))
     lines = [click.style(f"record {record.id}", bold=True)]
     begin = time.perf_counter_ns()
     events, done = plan.start([record])
@@ -25,8 +26,7 @@ async def explain(plan: Plan, record: Record) -> list[str]:
     lines.append(_title(plan.decoder_name, "", begin))
     if event is not None:
         lines += [f"    {click.style('+', fg='green')} {line}" for line in _fields(event)]
-    parts = fuse_singly(plan.steps, plan.ending)
-    for step, part in zip((*plan.steps, None), parts, strict=True):
+    for step, part in zip((*plan.steps, None), plan.single, strict=True):
         event = events[0]
         if event is None:
             break
@@ -35,9 +35,10 @@ async def explain(plan: Plan, record: Record) -> list[str]:
         begin = time.perf_counter_ns()
         await run_part(part, [record], events, done)
         lines.append(_title(step.name if step else "routes", note, begin))
-        lines += [f"    {line}" for line in difference(before, events[0] or before)]
-    lines += outcomes.pretty(done[0]).splitlines() if done[0] else []
-    return lines
+        after = before if events[0] is None else events[0]
+        lines += [f"    {line}" for line in difference(before, after)]
+    lines += [*outcomes.pretty(done[0]).rstrip().split("\n"), ""] if done[0] else []
+    return lines, done[0]
 
 
 def _condition(step: Step | None, event: Event) -> str:
@@ -52,13 +53,20 @@ def _title(name: str, note: str, begin: int) -> str:
 
 
 def _fields(event: Event) -> Iterator[str]:
-    for path, value in flatten(event):
-        yield f"{path}: {orjson.dumps(value).decode()}"
+    return (_field(path, value) for path, value in flatten(event))
+
+
+def _field(path: str, value: Any) -> str:
+    return f"{outcomes.plain(path)}: {_json(value)}"
+
+
+def _json(value: Any) -> str:
+    return outcomes.plain(orjson.dumps(value, default=repr).decode())
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every leaf of an object with its path."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not path):
         for key, element in value.items():
             yield from flatten(element, f"{path}.{key}" if path else key)
     else:
@@ -68,11 +76,11 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def difference(before: Event, after: Event) -> Iterator[str]:
     """Yield the fields that changed, as `+ path: value` and `- path: value`."""
     old, new = dict(flatten(before)), dict(flatten(after))
-    for path in old.keys() - new.keys():
-        yield f"{click.style('-', fg='red')} {path}: {orjson.dumps(old[path]).decode()}"
+    for path, value in old.items():
+        if path not in new:
+            yield f"{click.style('-', fg='red')} {_field(path, value)}"
     for path, value in new.items():
         if path not in old:
-            yield f"{click.style('+', fg='green')} {path}: {orjson.dumps(value).decode()}"
-        elif old[path] != value or type(old[path]) is not type(value):
-            was, now = orjson.dumps(old[path]).decode(), orjson.dumps(value).decode()
-            yield f"{click.style('~', fg='yellow')} {path}: {was} → {now}"
+            yield f"{click.style('+', fg='green')} {_field(path, value)}"
+        elif _json(old[path]) != _json(value):
+            yield f"{click.style('~', fg='yellow')} {_field(path, old[path])} → {_json(value)}"

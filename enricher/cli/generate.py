@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import click
 
+TOPICS = ("payment-logs", "order-logs", "user-logs", "fraud-logs")
+
 
 @click.command()
 @click.option(
@@ -16,7 +18,12 @@ import click
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events.")
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="Spread over.")
 @click.option("--hostile", is_flag=True, help="Broken and malicious records instead.")
-@click.option("--topic", help="Only this topic's events, such as payment-logs.")
+@click.option(
+    "--topic",
+    type=click.Choice(TOPICS),
+    metavar="TOPIC",
+    help="Only this one, such as payment-logs.",
+)
 @click.option("--users", is_flag=True, help="The users that Redis would know, for --lookups.")
 def command(
     count: int, seed: int, days: int, hostile: bool, topic: str | None, users: bool

@@ -33,25 +33,31 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
     return {"outcome": "dropped", "stage": outcome.stage}  # type: ignore[union-attr]
 
 
-def ndjson(outcome: Outcome) -> str:
+def ndjson(outcome: Outcome) -> bytes:
     """Write one line."""
-    return orjson.dumps(as_dict(outcome)).decode() + "\n"
+    return orjson.dumps(as_dict(outcome), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def plain(text: str) -> str:
+    """Escape what a terminal would act on: texts of events may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def pretty(outcome: Outcome) -> str:
     """Write an outcome for people, coloured."""
     if type(outcome) is Document:
         identity = "" if outcome.version is None else f" id {outcome.id}"
-        title = click.style(f"→ {outcome.index}{identity}", fg="green", bold=True)
+        title = click.style(plain(f"→ {outcome.index}{identity}"), fg="green", bold=True)
         alerts = "".join(
-            click.style(f"\n! {alert.name}: {alert.summary}", fg="yellow")
+            "\n" + click.style(plain(f"! {alert.name}: {alert.summary}"), fg="yellow")
             for alert in outcome.alerts
         )
         body = orjson.dumps(orjson.loads(outcome.body), option=orjson.OPT_INDENT_2).decode()
-        return f"{title}{alerts}\n{body}\n\n"
+        lines = "\n".join(map(plain, body.split("\n")))
+        return f"{title}{alerts}\n{lines}\n\n"
     if type(outcome) is DeadLetter:
         title = click.style(
             f"✗ dead letter at {outcome.stage}: {outcome.error}", fg="red", bold=True
         )
-        return f"{title}\n  {outcome.reason}\n\n"
+        return f"{title}\n  {plain(outcome.reason)}\n\n"
     return click.style(f"- dropped at {outcome.stage}\n\n", dim=True)  # type: ignore[union-attr]

@@ -30,8 +30,20 @@ SHOWN_ALERTS = 10
               help='With --local: {"key": …, "value": …} lines in place of Redis.')  # fmt: skip
 @click.option("--dead-letters", type=click.Path(path_type=Path),
               help="A file for dead letters; with --local dead-letters.ndjson.")  # fmt: skip
-@click.option("--budget-mib", default=32, show_default=True, help="Bytes in flight, at most.")
-@click.option("--drain-s", default=30.0, show_default=True, help="Deadline of a shutdown.")
+@click.option(
+    "--budget-mib",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Bytes in flight, at most.",
+)
+@click.option(
+    "--drain-s",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Deadline of a shutdown.",
+)
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip
 def command(
@@ -61,6 +73,12 @@ def command(
     from enricher.cli import logs, service, summary
     from enricher.config import load, load_connections
 
+    if local and connections:
+        raise click.UsageError("--local stands in for --connections; give one of them")
+    if lookups and not local:
+        raise click.UsageError("--lookups needs --local; with servers Redis is asked")
+    if files and only:
+        raise click.UsageError("FILES are read in place of the sources; leave --source out")
     logs.configure()
     replacement: dict[str, Any] | None = None
     if connections:
@@ -88,13 +106,15 @@ def command(
 
 def alert_printer() -> Callable[[Alert], None]:
     """Build the function that prints alerts, the first few of each name."""
+    from enricher.cli.outcomes import plain
+
     shown: dict[str, int] = {}
 
     def show(alert: Alert) -> None:
         count = shown[alert.name] = shown.get(alert.name, 0) + 1
         if count <= SHOWN_ALERTS:
-            click.echo(f"ALERT {alert.name}: {alert.summary}", err=True)
-        if count == SHOWN_ALERTS:
+            click.echo(plain(f"ALERT {alert.name}: {alert.summary}"), err=True)
+        if count == SHOWN_ALERTS + 1:
             click.echo(f"ALERT {alert.name}: more of them are only counted", err=True)
 
     return show

@@ -111,6 +111,9 @@ def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> boo
         known = group.subgroup(UserError)
         if known is not None:
             raise _first(known) from None
+        pipe, others = group.split(BrokenPipeError)
+        if pipe is not None and others is None:  # whoever read the console sink's output is gone
+            raise BrokenPipeError from None
         raise
 
 

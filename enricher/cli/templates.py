@@ -37,9 +37,16 @@ def show(pipeline: Path, name: str | None) -> None:
     """
     import orjson
 
+    from enricher.model import UserError
     from enricher.sinks.templates import load
+    from enricher.words import suggest
 
-    for template in load(folder_of(_load(pipeline)), os.environ):
+    templates = load(folder_of(_load(pipeline)), os.environ)
+    names = [template.name for template in templates]
+    if name is not None and name not in names:
+        there_are = ", ".join(dict.fromkeys(names))
+        raise UserError(f'no template "{name}"{suggest(name, names)}; there are: {there_are}')
+    for template in templates:
         if name in (None, template.name):
             click.echo(f"# {template.kind} {template.name} version {template.version}", err=True)
             click.echo(orjson.dumps(template.body, option=orjson.OPT_INDENT_2))
@@ -73,7 +80,7 @@ def install(pipeline: Path, connections: Path | None) -> None:
         try:
             return await install_all(client, folder_of(config), os.environ)
         except (Unavailable, Refused) as error:
-            raise UserError(f"{client.address}: {error}") from None
+            raise UserError(str(error).replace("; retrying", "")) from None  # once is all here
         finally:
             await client.close()
 

@@ -47,6 +47,8 @@ class _Relay(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.reason = ""
+        self.starting = 0
+        """Clients being started: that one cannot connect is told by `start()`."""
         self._reminder = Reminder()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -55,6 +57,8 @@ class _Relay(logging.Handler):
             return
         if text.startswith("Unable connect"):
             self.reason = text.partition(": ")[2] or text
+            if self.starting:
+                return
         if self._reminder.due(str(record.msg)):
             log.warning("kafka client", client=record.name, message=text)
 
@@ -91,6 +95,7 @@ async def start(make: Callable[[], Any], brokers: Sequence[str]) -> Any:
     for pause in backoff():
         client = make()
         _relay.reason = ""
+        _relay.starting += 1
         try:
             await client.start()
         except (KafkaError, OSError, TimeoutError) as error:
@@ -102,6 +107,8 @@ async def start(make: Callable[[], Any], brokers: Sequence[str]) -> Any:
             raise
         else:
             return client
+        finally:
+            _relay.starting -= 1
         await asyncio.sleep(pause)
     raise AssertionError("the backoff never ends")
 

@@ -1,0 +1,199 @@
+"""The real program, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+ROOT = Path(__file__).parents[2]
+PAYMENTS = ROOT / "pipelines" / "payments.yaml"
+PATIENCE_S = 30.0
+SURROUNDINGS = {
+    "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO", "DEAD_LETTER_TOPIC", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_REPLICAS",
+    "ELASTICSEARCH_SHARDS", "ELASTICSEARCH_URL", "GEOIP_DATABASE", "KAFKA_BROKERS", "KIBANA_URL", "REDIS_URL",
+    "RUNBOOK_URL",
+}  # fmt: skip
+"""Variables that the shipped pipelines read: a developer's own must not count in a test."""
+TINY = """\
+name: tiny
+stages:
+  - json: {}
+  - convert: {field: n}
+  - convert: {name: strict, field: s, on_error: dead_letter}
+  - drop: {when: level == "DEBUG"}
+routes:
+  - when: n > 100
+    elasticsearch: {index: big, id: "{id}"}
+  - elasticsearch: {index: logs}
+alerts:
+  - {name: Huge, when: n > 1000, summary: "{id} is {n}"}
+"""
+"""A pipeline with every kind of outcome."""
+TINY_EVENTS = b"""\
+{"n":"5","a":{"b":[1,2.0,null]}}
+{"n":101,"id":"x"}
+no JSON
+{"level":"DEBUG"}
+{"n":1001,"id":"\xe2\x82\xb9"}
+{"s":"text"}
+
+{"n":"many"}
+"""
+TINY_LINES = (
+    '{"outcome":"document","index":"logs","id":null,"document":{"n":5,"a":{"b":[1,2.0,null]}},"alerts":[]}',
+    '{"outcome":"document","index":"big","id":"x","document":{"n":101,"id":"x"},"alerts":[]}',
+    '{"outcome":"dead_letter","stage":"json","error":"NotJson","reason":"not JSON: invalid literal: line 1 column 2 (char 1)"}',
+    '{"outcome":"dropped","stage":"drop"}',
+    '{"outcome":"document","index":"big","id":"₹","document":{"n":1001,"id":"₹"},"alerts":["Huge"]}',
+    '{"outcome":"dead_letter","stage":"strict","error":"Failure","reason":"s: \\"text\\" is not a number"}',
+    '{"outcome":"document","index":"logs","id":null,"document":{"n":"many","tags":["_convert_failure"],"failures":{"convert":"n: \\"many\\" is not a number"}},"alerts":[]}',
+)
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[Any]:
+        return [orjson.loads(line) for line in self.out.splitlines()]
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
+    return {**kept, "PYTHONWARNINGS": "error", **environment}
+
+
+def enricher(
+    *arguments: object, folder: Path, stdin: bytes = b"", **environment: str
+) -> Result:
+    """Run a command to its end, in a folder, and see that it never shows a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "enricher", *map(str, arguments)],
+        cwd=folder,
+        env=surroundings(environment),
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE_S,
+    )
+    result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in result.err, result.err
+    assert done.returncode >= 0, result.err
+    return result
+
+
+class Daemon:
+    """A command that goes on until it is told to end."""
+
+    def __init__(self, *arguments: object, folder: Path, **environment: str) -> None:
+        self.log = folder / "daemon.log"
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "enricher", *map(str, arguments)],
+                cwd=folder,
+                env=surroundings(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        return self.process.wait(timeout_s)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Elasticsearch(ThreadingHTTPServer):
+    """A real HTTP server on loopback that says what the test wants, at once or never."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers_bulk = True
+        self.status = 200
+        self.asked = threading.Semaphore(0)
+        """Released for every request."""
+        self.asked_bulk = threading.Semaphore(0)
+        self.targets: list[str] = []
+        self.headers: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Elasticsearch
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.server.targets.append(f"{self.command} {self.path.partition('?')[0]}")
+        self.server.headers.append(self.headers.get("authorization", ""))
+        self.server.asked.release()
+        if self.path.startswith("/_bulk"):
+            self.server.asked_bulk.release()
+            if not self.server.answers_bulk:
+                threading.Event().wait()
+        status = self.server.status
+        if status == 200 and self.command == "GET" and self.path != "/":
+            status = 404
+        said = orjson.dumps(self.said(body, status))
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def said(self, body: bytes, status: int) -> dict[str, Any]:
+        if status != 200:
+            return {"error": {"type": "resource_not_found_exception", "reason": "because"}}
+        ids = [next(iter(orjson.loads(line).values()))["_id"] for line in body.splitlines()[::2]]
+        if not self.path.startswith("/_bulk"):
+            return {"acknowledged": True}
+        items = [{"create": {"_id": one, "status": 201}} for one in ids]
+        return {"took": 1, "errors": False, "items": items}
+
+    do_GET = do_PUT = do_POST = answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving() -> Iterator[Elasticsearch]:
+    server = Elasticsearch()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
