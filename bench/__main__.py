@@ -32,7 +32,7 @@ def main() -> None:
     row("payments pipeline, in process", f"{plan['event_us']:.2f} µs", f"{plan['ratio']:.1f}×")
     for name, ratio in plan["by_stage"].items():
         row(f"  {name} (alone)", f"{ratio * floor:.2f} µs", f"{ratio:.2f}×")
-    daemon = endtoend.run(60_000)
+    daemon = endtoend.run(120_000)
     row(
         "Kafka → Elasticsearch, client CPU an event",
         f"{daemon['cpu_us']:.1f} µs",

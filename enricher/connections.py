@@ -6,9 +6,8 @@ touches the network.
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,6 +22,9 @@ from pydantic import (
 
 from enricher.document import MISSING
 from enricher.model import UserError
+
+if TYPE_CHECKING:
+    import ssl
 
 STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 """Unknown fields are refused, and an error never repeats a value that may be a secret."""
@@ -112,6 +114,8 @@ class KafkaConnection(BaseModel):
         return options
 
     def _tls(self) -> ssl.SSLContext:
+        import ssl
+
         files = {"ca_file": self.ca_file, "certificate_file": self.certificate_file}
         _check_files("kafka", files | {"key_file": self.key_file})
         try:

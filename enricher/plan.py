@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,17 +43,15 @@ class Plan:
     ending: Ending
     clock: Clock
     fused: tuple[Loop | Step, ...] = ()
+    """As few loops as there can be; generated for the first batch, so that `check` is quick."""
     single: tuple[Loop | Step, ...] = ()
     """One loop for each step and one for the ending: for explain and for the cost by stage."""
     decoder_name: str = "json"
-    _sinks: frozenset[str] = field(default=frozenset())
-
-    def __post_init__(self) -> None:
-        self.fused = tuple(fuse(self.steps, self.ending))
-        self._sinks = frozenset(route.sink for route in self.ending.routes)
 
     async def process(self, records: Sequence[Record]) -> list[Outcome]:
         """Give every record its one outcome."""
+        if not self.fused:
+            self.fused = tuple(fuse(self.steps, self.ending))
         events, outcomes = self.start(records)
         for part in self.fused:
             await run_part(part, records, events, outcomes)

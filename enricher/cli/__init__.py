@@ -12,6 +12,9 @@ import click
 from enricher import __version__
 from enricher.model import UserError
 
+# pydantic looks through every installed package for plugins; we use none, and start sooner.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 COMMANDS = {
     "run": "Run a pipeline: as a daemon, or locally over files to their end.",
     "dry-run": "Show what a pipeline makes of a file. No network, nothing written.",

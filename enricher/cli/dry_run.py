@@ -44,6 +44,7 @@ def command(
       enricher generate -n 3 | enricher dry-run pipelines/payments.yaml --explain
       enricher dry-run pipelines/payments.yaml events.ndjson --format ndjson | jq .index
     """
+    from enricher import memory
     from enricher.build import build
     from enricher.cli import outcomes
     from enricher.config import load
@@ -56,6 +57,7 @@ def command(
     plan = build(config, FileLookups(lookups) if lookups else None)
     output = output or ("pretty" if sys.stdout.isatty() else "ndjson")
     dead = 0
+    memory.settle()
     with asyncio.Runner() as runner:
         for records in batches(files or ("-",), limit):
             if explain:

@@ -60,4 +60,5 @@ def pretty(outcome: Outcome) -> str:
             f"✗ dead letter at {outcome.stage}: {outcome.error}", fg="red", bold=True
         )
         return f"{title}\n  {plain(outcome.reason)}\n\n"
-    return click.style(f"- dropped at {outcome.stage}\n\n", dim=True)  # type: ignore[union-attr]
+    title = click.style(f"- dropped at {outcome.stage}", dim=True)  # type: ignore[union-attr]
+    return f"{title}\n\n"

@@ -12,17 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import orjson
-import structlog
 
 from enricher.model import ConfigError, Problem, UserError
 from enricher.sinks.bulk import cause
-from enricher.sinks.elasticsearch_client import Answer, ElasticsearchClient
 
-log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from enricher.sinks.elasticsearch_client import Answer, ElasticsearchClient
 
 Kind = Literal["ilm_policies", "component_templates", "index_templates"]
 Outcome = Literal["installed", "current", "newer on the server", "not supported"]
@@ -170,7 +169,9 @@ async def install(
             outcome = await _put_if_newer(client, template)
         if supported and outcome == "not supported":
             supported = False
-            log.warning(
+            import structlog
+
+            structlog.get_logger(__name__).warning(
                 "the server has no lifecycle policies (_ilm): it will not delete old indices",
                 elasticsearch=client.address,
             )

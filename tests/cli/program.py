@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,12 +53,13 @@ no JSON
 TINY_LINES = (
     '{"outcome":"document","index":"logs","id":null,"document":{"n":5,"a":{"b":[1,2.0,null]}},"alerts":[]}',
     '{"outcome":"document","index":"big","id":"x","document":{"n":101,"id":"x"},"alerts":[]}',
-    '{"outcome":"dead_letter","stage":"json","error":"NotJson","reason":"not JSON: invalid literal: line 1 column 2 (char 1)"}',
+    """{"outcome":"dead_letter","stage":"json","error":"NotJson","reason":"not JSON: invalid literal, expected 'null': line 1 column 1 (char 0)"}""",
     '{"outcome":"dropped","stage":"drop"}',
     '{"outcome":"document","index":"big","id":"₹","document":{"n":1001,"id":"₹"},"alerts":["Huge"]}',
-    '{"outcome":"dead_letter","stage":"strict","error":"Failure","reason":"s: \\"text\\" is not a number"}',
-    '{"outcome":"document","index":"logs","id":null,"document":{"n":"many","tags":["_convert_failure"],"failures":{"convert":"n: \\"many\\" is not a number"}},"alerts":[]}',
+    """{"outcome":"dead_letter","stage":"strict","error":"Failure","reason":"s is no number: 'text'"}""",
+    """{"outcome":"document","index":"logs","id":null,"document":{"n":"many","tags":["_convert_failure"],"failures":{"convert":"n is no number: 'many'"}},"alerts":[]}""",
 )
+"""What comes of them, to the letter."""
 
 
 class Result(NamedTuple):
@@ -76,13 +78,16 @@ def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def enricher(
-    *arguments: object, folder: Path, stdin: bytes = b"", **environment: str
+    *arguments: object,
+    folder: Path,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
 ) -> Result:
     """Run a command to its end, in a folder, and see that it never shows a traceback."""
     done = subprocess.run(
         [sys.executable, "-m", "enricher", *map(str, arguments)],
         cwd=folder,
-        env=surroundings(environment),
+        env=surroundings(environment or {}),
         input=stdin,
         capture_output=True,
         timeout=PATIENCE_S,
@@ -96,13 +101,15 @@ def enricher(
 class Daemon:
     """A command that goes on until it is told to end."""
 
-    def __init__(self, *arguments: object, folder: Path, **environment: str) -> None:
+    def __init__(
+        self, *arguments: object, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.log = folder / "daemon.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "enricher", *map(str, arguments)],
                 cwd=folder,
-                env=surroundings(environment),
+                env=surroundings(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -110,6 +117,14 @@ class Daemon:
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
+
+    def wait_for(self, *texts: str) -> None:
+        """Return once every text is in the log."""
+        end = time.monotonic() + PATIENCE_S
+        while not all(text in self.text for text in texts):
+            assert self.process.poll() is None, self.text
+            assert time.monotonic() < end, self.text
+            time.sleep(0.01)  # between two looks
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         return self.process.wait(timeout_s)
@@ -141,7 +156,7 @@ class Elasticsearch(ThreadingHTTPServer):
         """Released for every request."""
         self.asked_bulk = threading.Semaphore(0)
         self.targets: list[str] = []
-        self.headers: list[str] = []
+        self.authorizations: list[str] = []
 
     @property
     def url(self) -> str:
@@ -155,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.server.targets.append(f"{self.command} {self.path.partition('?')[0]}")
-        self.server.headers.append(self.headers.get("authorization", ""))
+        self.server.authorizations.append(self.headers.get("authorization", ""))
         self.server.asked.release()
         if self.path.startswith("/_bulk"):
             self.server.asked_bulk.release()
