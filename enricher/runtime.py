@@ -27,7 +27,7 @@ from enricher.model import (
     Source,
 )
 
-DEFAULT_BUDGET_MIB = 32
+DEFAULT_BUDGET_MIB = 24
 """Mebibytes in flight: records, the documents made of them, and what Python needs around both."""
 RECORD_OVERHEAD = 600
 """Bytes of the tuples, texts and numbers around one record and its document (measured)."""

@@ -33,7 +33,7 @@ SHOWN_ALERTS = 10
 @click.option(
     "--budget-mib",
     type=click.IntRange(1),
-    default=32,
+    default=24,
     show_default=True,
     help="Bytes in flight, at most.",
 )
