@@ -102,7 +102,13 @@ async def test_start_waits_for_rights_and_for_a_cluster_that_forms() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://u:s3cret@localhost", "u:s3cret@localhost:9200", "http://u:s3cret@a b:9200", "s3cret"],
+    [
+        "http://u:s3cret@localhost",
+        "u:s3cret@localhost:9200",
+        "http://u:s3cret@a b:9200",
+        "s3cret",
+        "http://u:9s3cret/x@localhost:9200",
+    ],
 )
 async def test_address_that_cannot_be_used_is_the_users_mistake_and_stays_secret(url: str) -> None:
     """The message says how an address looks; it repeats no password."""
