@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -20,6 +21,8 @@ HOUR_MS = 3_600_000
 MAX_ID_BYTES = 512
 """Elasticsearch's limit; a longer id falls back to the record's own."""
 MAX_INDEX_BYTES = 255
+"""Elasticsearch's limit for the name of an index."""
+_SOME_DAY = datetime(2000, 12, 31, 23, tzinfo=UTC)
 _INDEX_TEXT = re.compile(r"[^\\/*?\"<>|,#\s:A-Z]*")
 _YEARS = (946_684_800_000, 4_133_980_800_000)
 """2000-01-01 and 2101-01-01 in milliseconds since the epoch, UTC."""
@@ -74,10 +77,20 @@ class IndexTarget(BaseModel):
                 raise ValueError(
                     f"an index name from data needs its values: write allowed: {{{field}: [a, b]}}"
                 )
+        self._check_length()
         for value in (value for values in self.allowed.values() for value in values):
             if not value or not _INDEX_TEXT.fullmatch(value):
                 raise ValueError(f'"{value}" cannot stand in an index name')
         return self
+
+    def _check_length(self) -> None:
+        longest = 0
+        for part in template.parse(self.index):
+            values = self.allowed.get(path.render(part.keys), []) if part.keys else [part.literal]
+            texts = [_SOME_DAY.strftime(part.format)] if part.format else values
+            longest += max((len(text.encode()) for text in texts), default=0)
+        if longest > MAX_INDEX_BYTES:
+            raise ValueError(f"the index name has {longest} bytes; {MAX_INDEX_BYTES} is the most")
 
 
 class TopicTarget(BaseModel):

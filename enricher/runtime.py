@@ -8,7 +8,6 @@ A delivery whose task fails is never acknowledged: it is read again after a rest
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -68,7 +67,6 @@ class Tally:
     """By stage, over the sampled records."""
     sampled: int = 0
     """Records whose cost was measured."""
-    started: float = field(default_factory=time.monotonic)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Count settled outcomes."""

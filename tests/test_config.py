@@ -235,3 +235,11 @@ def test_digest_names_the_rules(tmp_path: Path) -> None:
     first = load(file, {}).digest
     file.write_text(GOOD + "# changed\n")
     assert load(file, {}).digest != first
+
+
+def test_an_index_name_beyond_elasticsearchs_limit(tmp_path: Path) -> None:
+    """255 bytes are taken, 256 are a mistake of the file: each record would be refused."""
+    time = "-{@timestamp:%Y.%m.%d}"
+    assert not problems(tmp_path, GOOD.replace("logs}", f'"{"l" * 244}{time}"}}'))
+    [problem] = problems(tmp_path, GOOD.replace("logs}", f'"{"l" * 245}{time}"}}'))
+    assert problem.endswith("the index name has 256 bytes; 255 is the most")

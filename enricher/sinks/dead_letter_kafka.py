@@ -24,7 +24,6 @@ _KAFKA_STREAM = re.compile(r"([a-zA-Z0-9._-]+)/(\d+)")
 _REASON = 4096
 _KEY = 64 << 10
 _PAUSE_S = 5.0
-Headers = tuple[tuple[str, bytes], ...]
 
 
 class DeadLetterTopic:
