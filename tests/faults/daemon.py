@@ -1,0 +1,51 @@
+"""`enricher run` as a process of its own, which a test may kill."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+
+class Daemon:
+    """One running pipeline; its output goes to a log that a failed test shows.
+
+    This is the one place that knows how the pipeline is started.
+    """
+
+    def __init__(
+        self, pipeline: Path, environment: Mapping[str, str], log: Path, *options: str
+    ) -> None:
+        command = [sys.executable, "-m", "enricher", "run", str(pipeline), "--format", "json"]
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*command, *options], env=dict(environment), stdout=output, stderr=output
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive."""
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a crash would; nothing where it has ended."""
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def stop(self, timeout_s: float = 60) -> int:
+        """Ask it to end (SIGTERM) and give its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def resident_bytes(self) -> int:
+        """Measure the memory that it holds."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)

@@ -1,0 +1,94 @@
+"""How much of each case: a quick form for `make test`, a long one for `make faults`.
+
+ENRICHER_FAULTS=long chooses the long one, with the figures of the table in docs/delivery.md.
+"""
+
+import os
+from typing import NamedTuple
+
+
+class Scale(NamedTuple):
+    """The figures of all cases."""
+
+    name: str
+    seed: int
+    killed_events: int
+    killed_over_s: float
+    """The producer takes that long; a daemon is killed every few seconds meanwhile."""
+    killed_every_s: tuple[float, float]
+    broker_events: int
+    broker_kills: int
+    recovery_s: float
+    """How long after the broker is back the first new document may take."""
+    rebalance_events: int
+    rebalances: int
+    rebalance_every_s: float
+    answers_events: int
+    """Of each case of spoiled or refused answers."""
+    refused_s: float
+    unauthorized_s: float
+    restarts: int
+    """Of Elasticsearch, by kill -9."""
+    stalled_s: float
+    burst_events: int
+    """Sent at once while Elasticsearch is stalled."""
+    terms: int
+    """SIGTERMs at full load."""
+    term_events: int
+    """Between two of them."""
+    reloads: int
+    mutated: int
+    control_events: int
+
+
+QUICK = Scale(
+    name="quick",
+    seed=20251021,
+    killed_events=12_000,
+    killed_over_s=12,
+    killed_every_s=(2, 4),
+    broker_events=6_000,
+    broker_kills=1,
+    recovery_s=30,
+    rebalance_events=6_000,
+    rebalances=2,
+    rebalance_every_s=3,
+    answers_events=4_000,
+    refused_s=4,
+    unauthorized_s=3,
+    restarts=1,
+    stalled_s=8,
+    burst_events=40_000,
+    terms=3,
+    term_events=4_000,
+    reloads=3,
+    mutated=1_000,
+    control_events=4_000,
+)
+
+LONG = Scale(
+    name="long",
+    seed=20251021,
+    killed_events=200_000,
+    killed_over_s=150,
+    killed_every_s=(3, 9),
+    broker_events=60_000,
+    broker_kills=3,
+    recovery_s=30,
+    rebalance_events=60_000,
+    rebalances=10,
+    rebalance_every_s=3,
+    answers_events=50_000,
+    refused_s=60,
+    unauthorized_s=20,
+    restarts=3,
+    stalled_s=60,
+    burst_events=300_000,
+    terms=30,
+    term_events=8_000,
+    reloads=20,
+    mutated=10_000,
+    control_events=10_000,
+)
+
+SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK
