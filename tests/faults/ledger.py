@@ -16,6 +16,8 @@ from enricher.generator import GeneratedRecord, HostileRecord, generate
 
 SEQUENCE = "sequence"
 """Field by which a record is known again under whatever id it may stand."""
+_shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
+"""Few lists of keys, shared by many entries."""
 
 
 class Entry(NamedTuple):
@@ -33,6 +35,24 @@ class Entry(NamedTuple):
     fields: bytes
     """Hash of the event's fields."""
 
+    @classmethod
+    def of(
+        cls,
+        topic: str,
+        partition: int,
+        offset: int,
+        timestamp: int,
+        sequence: int,
+        value: bytes,
+        event: Mapping[str, Any],
+    ) -> Entry:
+        """Make an entry of a record and the event in it."""
+        identity = f"{topic}-{partition}-{offset}-{timestamp}"
+        keys = tuple(event)
+        keys = _shapes.setdefault(keys, keys)
+        digest = fingerprint(event, keys)
+        return cls(identity, topic, partition, offset, sequence, _hash(value), keys, digest)
+
 
 class Ledger:
     """Sends records and keeps an entry of each; may be filled several times.
@@ -47,7 +67,6 @@ class Ledger:
         self._bootstrap = bootstrap
         self._suffix = suffix
         self._sequence = itertools.count()
-        self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -59,20 +78,18 @@ class Ledger:
 
     def send_raw(self, records: Iterable[HostileRecord]) -> None:
         """Produce records as they are."""
-        asyncio.run(self._send(((r, (), b"", next(self._sequence)) for r in records), 0))
+        asyncio.run(self._send(((record, {}, next(self._sequence)) for record in records), 0))
 
     def _marked(
         self, records: Iterable[GeneratedRecord]
-    ) -> Iterator[tuple[GeneratedRecord, tuple[str, ...], bytes, int]]:
+    ) -> Iterator[tuple[GeneratedRecord, dict[str, Any], int]]:
         for record in records:
             event = unwrapped(orjson.loads(record.value))
             sequence = event[SEQUENCE] = next(self._sequence)
             value = orjson.dumps(event)
             if sequence % 7 == 0:  # as shippers do
                 value = orjson.dumps({"message": value.decode(), "@version": "1"})
-            shape = tuple(event)
-            shape = self._shapes.setdefault(shape, shape)
-            yield record._replace(value=value), shape, fingerprint(event, shape), sequence
+            yield record._replace(value=value), event, sequence
 
     async def _send(self, records: Iterable[Any], pause_s: float) -> None:
         producer = AIOKafkaProducer(
@@ -88,12 +105,12 @@ class Ledger:
         begin = time.monotonic()
         pending = []
         try:
-            for number, (record, keys, fields, sequence) in enumerate(records):
+            for number, (record, event, sequence) in enumerate(records):
                 topic = record.topic + self._suffix
                 future = await producer.send(
                     topic, record.value, record.key, timestamp_ms=record.timestamp
                 )
-                pending.append((future, record, keys, fields, sequence))
+                pending.append((future, record, event, sequence))
                 if pause_s and number % 50 == 0:
                     await asyncio.sleep(max(0, begin + number * pause_s - time.monotonic()))
                 if len(pending) == 2_000:
@@ -103,12 +120,10 @@ class Ledger:
             await producer.stop()
 
     async def _note(self, pending: list[Any]) -> None:
-        for future, record, keys, fields, sequence in pending:
+        for future, record, event, sequence in pending:
             done = await future
-            identity = f"{done.topic}-{done.partition}-{done.offset}-{record.timestamp}"
-            digest = _hash(record.value)
-            place = (done.topic, done.partition, done.offset)
-            self.entries.append(Entry(identity, *place, sequence, digest, keys, fields))
+            place = (done.topic, done.partition, done.offset, record.timestamp)
+            self.entries.append(Entry.of(*place, sequence, record.value, event))
         pending.clear()
 
     def ends(self) -> dict[tuple[str, int], int]:

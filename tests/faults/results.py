@@ -27,7 +27,9 @@ def note(case: str, verdict: Verdict, **figures: object) -> None:
         "dead letters": verdict.dead_letters,
         "lost": len(verdict.lost),
         "twice": len(verdict.twice),
-        "figures": ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures.items()),
+        "figures": ", ".join(
+            f"{value} {name.replace('_', ' ')}" for name, value in figures.items()
+        ),
     }
     print(f"seed {SCALE.seed}: {row}")
     FILE.parent.mkdir(exist_ok=True)

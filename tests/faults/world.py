@@ -59,8 +59,9 @@ class World:
             "REDIS_URL": redis_url,
         }
         self.write_pipeline()
-        limits = {"retention.ms": "-1", "max.message.bytes": str(4 << 20)}
+        limits = {"retention.ms": "-1", "max.message.bytes": str(5 << 20)}
         kafka.create_topics(dict.fromkeys(self.topics, PARTITIONS), limits)
+        kafka.create_topics({self.dead_letter_topic: 1}, limits | {"cleanup.policy": "compact"})
         indices.clear(elasticsearch)
 
     def write_pipeline(self, **source: Any) -> None:
@@ -143,8 +144,8 @@ class World:
 
     async def _committed(self) -> dict[tuple[str, int], int]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
-        await admin.start()
         try:
+            await admin.start()
             offsets = await admin.list_consumer_group_offsets(self.group)
             return {(tp.topic, tp.partition): max(0, at.offset) for tp, at in offsets.items()}
         finally:
@@ -158,9 +159,9 @@ class World:
             fetch_max_bytes=64 << 20,
             max_partition_fetch_bytes=16 << 20,
         )
-        await consumer.start()
         letters = []
         try:
+            await consumer.start()
             ends = await consumer.end_offsets(list(consumer.assignment()))
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):
                 for batch in (await consumer.getmany(timeout_ms=500)).values():
