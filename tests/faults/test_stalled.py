@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Self
 
 from enricher.runtime import DEFAULT_BUDGET_MIB
 
@@ -26,7 +27,7 @@ class Gauge:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample)
 
-    def __enter__(self) -> Gauge:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -40,7 +41,11 @@ class Gauge:
 
 
 def test_memory_is_bounded_while_elasticsearch_is_stalled(world: World, proxy: Proxy) -> None:
-    """Resident memory stays below what it was at the usual load, plus the budget and a quarter of it."""
+    """Resident memory stays within the usual plus the budget and a quarter.
+
+    Of the budget while nothing moves; of both once all of it is sent at full speed, which the
+    usual load is not: the allocator then keeps some more for the next batch.
+    """
     daemon = world.start()
     usual = SCALE.burst_events / SCALE.stalled_s / 10
     world.ledger.send(int(usual * WARM_S), seed=SCALE.seed, over_s=WARM_S)
@@ -52,17 +57,21 @@ def test_memory_is_bounded_while_elasticsearch_is_stalled(world: World, proxy: P
         world.ledger.send(SCALE.burst_events, seed=SCALE.seed + 1, over_s=SCALE.stalled_s / 2)
         time.sleep(max(0, begin + SCALE.stalled_s - time.monotonic()))
         assert proxy.counts["stalled"] > 0
+        stalled = gauge.peak
         proxy.fault = Fault()
         settled_s = world.until_settled(300)
     assert daemon.stop() == 0, world.logs
     verdict = world.verdict()
     assert verdict.clean, f"{verdict}\n{world.logs}"
-    assert gauge.peak <= idle + 1.25 * BUDGET, f"{idle >> 20} MiB idle, {gauge.peak >> 20} at most"
+    shown = f"{idle >> 20} MiB idle, {stalled >> 20} stalled, {gauge.peak >> 20} afterwards"
+    assert stalled <= idle + 1.25 * BUDGET, shown
+    assert gauge.peak <= 1.25 * (idle + BUDGET), shown
     results.note(
         f"Elasticsearch stalled for {SCALE.stalled_s:g} s under a tenfold burst",
         verdict,
-        MiB_resident_idle=idle >> 20,
-        MiB_at_most=gauge.peak >> 20,
         MiB_budget=BUDGET >> 20,
+        MiB_resident_idle=idle >> 20,
+        MiB_while_stalled=stalled >> 20,
+        MiB_afterwards=gauge.peak >> 20,
         s_until_all_was_settled=round(settled_s),
     )
