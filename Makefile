@@ -9,7 +9,7 @@ OUT ?= run-output
 EVENTS ?= 20000
 PYTEST ?= -q
 
-.PHONY: help setup run test check format docs bench clean
+.PHONY: help setup run test faults check format docs bench clean
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
 
@@ -36,6 +36,13 @@ run: setup ## Enrich generated events into a local store, and show a summary
 test: setup ## All tests, on real servers
 	@$(BIN)/python -m tests.servers install
 	$(BIN)/python -m pytest $(PYTEST)
+
+faults: export ENRICHER_FAULTS = long
+faults: setup ## Break everything for half an hour, in the long form; its figures as a table
+	@$(BIN)/python -m tests.servers install
+	@rm -f run-output/faults-long.jsonl
+	$(BIN)/python -m pytest -q tests/faults
+	@$(BIN)/python -m tests.faults.results
 
 check: setup ## Lint, types, import contracts, drift of docs, the shipped pipelines
 	$(BIN)/ruff check .

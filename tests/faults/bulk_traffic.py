@@ -14,7 +14,7 @@ class Item(NamedTuple):
     """One document of a request."""
 
     action: str
-    index: str
+    index: str  # type: ignore[assignment]  # hides tuple.index(), which nobody calls
     id: str
 
 

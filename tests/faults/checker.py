@@ -14,7 +14,7 @@ SHOWN = 5
 class Found(NamedTuple):
     """A document, where it stands."""
 
-    index: str
+    index: str  # type: ignore[assignment]  # hides tuple.index(), which nobody calls
     id: str
     fields: Mapping[str, Any]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,6 +33,11 @@ class Daemon:
         """Whether the process is alive."""
         return self.process.poll() is None
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether it is, or was, a member of the group."""
+        return "partitions assigned" in self.log.read_text()
+
     def kill(self) -> None:
         """End it at once (SIGKILL), as a crash would; nothing where it has ended."""
         self.process.kill()
@@ -42,7 +48,10 @@ class Daemon:
         self.process.send_signal(number)
 
     def stop(self, timeout_s: float = 60) -> int:
-        """Ask it to end (SIGTERM) and give its exit code."""
+        """Ask it to end (SIGTERM), once it has started, and give its exit code."""
+        begin = time.monotonic()
+        while not self.has_joined and self.is_running and time.monotonic() - begin < timeout_s:
+            time.sleep(0.05)
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 

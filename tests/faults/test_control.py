@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,28 +50,32 @@ def test_each_kind_of_error_is_told(
     assert verdict.clean == (not wrong)
 
 
-def test_auto_commit_and_chosen_ids_are_caught(world: World) -> None:
-    """The negative control, killed like the others, loses and doubles records; the checker says so."""
-    world.ledger.send(SCALE.control_events, seed=SCALE.seed)
-    index = "payment-logs-control"
+@contextmanager
+def control(world: World, commit_ms: int, late_s: float) -> Iterator[None]:
+    """Run the wrong pipeline, and kill it in the end."""
     command = [sys.executable, "-m", "tests.faults.control", world.kafka.bootstrap]
-    command += [world.elasticsearch.url, world.group, index, *world.topics]
-    log = world.folder / "control.log"
-    for seconds in (2.5, 3.5, None):
-        with log.open("ab") as output:
-            process = subprocess.Popen(command, stderr=output, cwd=Path(__file__).parents[2])
-        try:
-            if seconds is None:
-                world.until_settled()
-                time.sleep(2)  # what is committed is not written yet
-            else:
-                before = world.indexed()
-                world.until(lambda at=before: world.indexed() > at, 60, "anything indexed")
-                time.sleep(seconds)
-        finally:
-            process.kill()
-            process.wait()
+    command += [world.elasticsearch.url, world.group, "payment-logs-control"]
+    command += [str(commit_ms), str(late_s), *world.topics]
+    with (world.folder / "control.log").open("ab") as output:
+        process = subprocess.Popen(command, stderr=output, cwd=Path(__file__).parents[2])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_auto_commit_and_chosen_ids_are_caught(world: World) -> None:
+    """The negative control loses and doubles records when it is killed; the checker says so."""
+    world.ledger.send(SCALE.control_events, seed=SCALE.seed)
+    with control(world, commit_ms=100, late_s=30):  # killed when it has committed, not written
+        world.until(lambda: world.lag() < len(world.ledger), 60, "anything committed")
+    with control(world, commit_ms=600_000, late_s=0):  # killed when it has written, not committed
+        world.until_indexed(1)
+    with control(world, commit_ms=500, late_s=0):
+        world.until_settled()
+        time.sleep(2)  # what is committed need not be written yet
     verdict = world.verdict()
     assert verdict.lost, verdict
     assert verdict.twice, verdict
-    results.note("negative control (auto-commit, chosen ids)", verdict, kills=2)
+    results.note("negative control (auto-commit, chosen ids)", verdict, kills=3)

@@ -119,9 +119,8 @@ def test_it_is_told_to_end_at_full_load(world: World) -> None:
     world.ledger.send(2 * FULL, seed=SCALE.seed)  # more than it can have in flight, and as much
     for turn in range(SCALE.terms):
         world.ledger.send(SCALE.term_events, seed=SCALE.seed + turn)
-        before = world.indexed()
         daemon = world.start("--drain-s", "20")
-        world.until(lambda at=before: world.indexed() > at, 60, "anything indexed")
+        world.until_more()
         begin = time.monotonic()
         daemon.signal(signal.SIGTERM)
         assert daemon.process.wait(25) == 0, world.logs

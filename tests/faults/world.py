@@ -64,6 +64,7 @@ class World:
         kafka.create_topics(dict.fromkeys(self.topics, PARTITIONS), limits)
         kafka.create_topics({self.dead_letter_topic: 1}, limits | {"cleanup.policy": "compact"})
         indices.clear(elasticsearch)
+        self._others = self._index_names()
 
     def write_pipeline(self, **source: Any) -> None:
         """Write the pipeline's file; further settings of its source are given by name."""
@@ -101,9 +102,17 @@ class World:
             return 0
 
     def documents(self) -> list[Found]:
-        """Read every document of every index."""
+        """Read every document of every index that a route may name; there must be no other."""
+        ours = [name.strip("*") for name in indices.INDICES.split(",")]
+        strange = self._index_names() - self._others
+        assert all(name.startswith(tuple(ours)) for name in strange), strange
         found = indices.indexed(self.elasticsearch).items()
         return [Found(index, identity, fields) for (index, identity), fields in found]
+
+    def _index_names(self) -> set[str]:
+        return set(
+            self.elasticsearch.request("GET", "/*/_settings?filter_path=*.settings.index.uuid")[1]
+        )
 
     def letters(self) -> list[Letter]:
         """Read every dead letter."""
@@ -134,6 +143,11 @@ class World:
     def until_indexed(self, count: int, timeout_s: float = 90) -> float:
         """Wait until so many documents are there."""
         return self.until(lambda: self.indexed() >= count, timeout_s, f"{count} indexed")
+
+    def until_more(self, timeout_s: float = 60) -> float:
+        """Wait until something is indexed that was not there."""
+        before = self.indexed()
+        return self.until(lambda: self.indexed() > before, timeout_s, "anything indexed")
 
     def until_settled(self, timeout_s: float = 120) -> float:
         """Wait until all that was sent is committed."""
