@@ -37,6 +37,8 @@ class Scale(NamedTuple):
     term_events: int
     """Between two of them."""
     reloads: int
+    reload_events: int
+    """For each of them."""
     mutated: int
     control_events: int
 
@@ -62,6 +64,7 @@ QUICK = Scale(
     terms=3,
     term_events=4_000,
     reloads=3,
+    reload_events=1_500,
     mutated=1_000,
     control_events=4_000,
 )
@@ -87,6 +90,7 @@ LONG = Scale(
     terms=30,
     term_events=8_000,
     reloads=20,
+    reload_events=3_000,
     mutated=10_000,
     control_events=10_000,
 )

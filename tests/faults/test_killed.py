@@ -20,6 +20,7 @@ FULL = 10_000
 @contextmanager
 def producing(world: World, count: int, over_s: float) -> Iterator[threading.Thread]:
     """Let the producer send meanwhile; at the end all is sent."""
+    wanted = len(world.ledger) + count
     thread = threading.Thread(
         target=world.ledger.send, args=(count,), kwargs={"seed": SCALE.seed, "over_s": over_s}
     )
@@ -28,7 +29,7 @@ def producing(world: World, count: int, over_s: float) -> Iterator[threading.Thr
         yield thread
     finally:
         thread.join()
-    assert len(world.ledger) == count, "the producer failed"
+    assert len(world.ledger) == wanted, "the producer failed"
 
 
 def test_a_daemon_is_killed_every_few_seconds(world: World) -> None:
