@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import results
+from .mutated import mutated
 from .scale import SCALE
 from .world import World
 
+BROKEN = 50
+"""Records at a time that mostly end in the dead letters, where they are to be there once, too."""
 FULL = 10_000
 """Events that a daemon has in flight at most, with its default budget."""
 
@@ -29,17 +32,18 @@ def producing(world: World, count: int, over_s: float) -> Iterator[threading.Thr
         yield thread
     finally:
         thread.join()
-    assert len(world.ledger) == wanted, "the producer failed"
+    assert len(world.ledger) >= wanted, "the producer failed"
 
 
 def test_a_daemon_is_killed_every_few_seconds(world: World) -> None:
-    """kill -9 of one of two daemons, at random, while events come in."""
+    """kill -9 of one of two daemons, at random, while events and broken records come in."""
     dice = random.Random(SCALE.seed)
     running = [world.start(), world.start()]
     kills = 0
     with producing(world, SCALE.killed_events, SCALE.killed_over_s) as producer:
         while producer.is_alive():
             time.sleep(dice.uniform(*SCALE.killed_every_s))
+            world.ledger.send_raw(mutated(BROKEN, SCALE.seed + kills))
             at = dice.randrange(2)
             assert running[at].is_running, world.logs
             running[at].kill()
@@ -69,11 +73,11 @@ def test_the_broker_is_killed_and_restarted(world: World) -> None:
         world.kafka.kill()
         time.sleep(3)
         world.kafka.start()
-        back = time.monotonic()
+        begin = time.monotonic()
+        world.ledger.send_raw(mutated(BROKEN, SCALE.seed + kill))
         world.ledger.send(part, seed=SCALE.seed + 1 + kill)
-        before = (kill + 1) * part
-        world.until_indexed(before + 1)
-        longest_s = max(longest_s, time.monotonic() - back)
+        world.until_progress()
+        longest_s = max(longest_s, time.monotonic() - begin)
     world.until_settled()
     assert daemon.stop() == 0, world.logs
     verdict = world.verdict()
@@ -83,7 +87,7 @@ def test_the_broker_is_killed_and_restarted(world: World) -> None:
         f"broker killed and restarted {SCALE.broker_kills} times",
         verdict,
         kills=SCALE.broker_kills,
-        s_until_it_indexed_again=round(longest_s, 1),
+        s_until_it_committed_again=round(longest_s, 1),
     )
 
 
@@ -96,11 +100,12 @@ def test_elasticsearch_is_killed_and_restarted(world: World) -> None:
     for kill in range(SCALE.restarts):
         world.until_indexed(int((kill + 0.5) * part))
         world.elasticsearch.kill()
+        world.ledger.send_raw(mutated(BROKEN, SCALE.seed + kill))
         world.ledger.send(part, seed=SCALE.seed + 1 + kill)
         time.sleep(2)
         world.elasticsearch.start()
         begin = time.monotonic()
-        world.until_indexed((kill + 1) * part + 1)
+        world.until_progress()
         longest_s = max(longest_s, time.monotonic() - begin)
     world.until_settled()
     assert daemon.stop() == 0, world.logs
@@ -110,7 +115,7 @@ def test_elasticsearch_is_killed_and_restarted(world: World) -> None:
         f"Elasticsearch killed and restarted {SCALE.restarts} times",
         verdict,
         kills=SCALE.restarts,
-        s_until_it_indexed_again=round(longest_s, 1),
+        s_until_it_committed_again=round(longest_s, 1),
     )
 
 

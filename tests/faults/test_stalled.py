@@ -6,15 +6,16 @@ import threading
 import time
 from typing import Self
 
-from enricher.runtime import DEFAULT_BUDGET_MIB
-
 from . import results
 from .daemon import Daemon
 from .proxy import Fault, Proxy
 from .scale import SCALE
 from .world import World
 
-BUDGET = DEFAULT_BUDGET_MIB << 20
+BUDGET = 64 << 20
+"""More than the default, so that it stands out from what is kept beside it."""
+KEPT = 32 << 20
+"""At full speed: the batch at work, and what the allocator keeps for the next (enricher/memory.py)."""
 WARM_S = 5
 
 
@@ -41,12 +42,11 @@ class Gauge:
 
 
 def test_memory_is_bounded_while_elasticsearch_is_stalled(world: World, proxy: Proxy) -> None:
-    """Resident memory stays within the usual plus the budget and a quarter.
+    """While nothing moves, resident memory stays within the usual plus the budget and a quarter of it.
 
-    Of the budget while nothing moves; of both once all of it is sent at full speed, which the
-    usual load is not: the allocator then keeps some more for the next batch.
+    Afterwards all of it is sent at full speed, which the usual load is not.
     """
-    daemon = world.start()
+    daemon = world.start("--budget-mib", str(BUDGET >> 20))
     usual = SCALE.burst_events / SCALE.stalled_s / 10
     world.ledger.send(int(usual * WARM_S), seed=SCALE.seed, over_s=WARM_S)
     world.until_settled()
@@ -65,7 +65,7 @@ def test_memory_is_bounded_while_elasticsearch_is_stalled(world: World, proxy: P
     assert verdict.clean, f"{verdict}\n{world.logs}"
     shown = f"{idle >> 20} MiB idle, {stalled >> 20} stalled, {gauge.peak >> 20} afterwards"
     assert stalled <= idle + 1.25 * BUDGET, shown
-    assert gauge.peak <= 1.25 * (idle + BUDGET), shown
+    assert gauge.peak <= idle + 1.25 * BUDGET + KEPT, shown
     results.note(
         f"Elasticsearch stalled for {SCALE.stalled_s:g} s under a tenfold burst",
         verdict,

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class World:
         """Count what is indexed so far; 0 while Elasticsearch is away."""
         try:
             return indices.count(self.elasticsearch)
-        except OSError:
+        except (OSError, HTTPException):
             return 0
 
     def documents(self) -> list[Found]:
@@ -148,6 +149,13 @@ class World:
         """Wait until something is indexed that was not there."""
         before = self.indexed()
         return self.until(lambda: self.indexed() > before, timeout_s, "anything indexed")
+
+    def until_progress(self, timeout_s: float = 90) -> float:
+        """Wait until an offset is committed, with all that stands before it."""
+        behind = self.lag()
+        return self.until(
+            lambda: self.lag() < max(1, behind), timeout_s, f"fewer than {behind} behind"
+        )
 
     def until_settled(self, timeout_s: float = 120) -> float:
         """Wait until all that was sent is committed."""
