@@ -22,8 +22,22 @@ from enricher.model import Event, Failure, Record
 EventFunction = Callable[[Event], None] | Callable[[Event, Record], None]
 BatchFunction = Callable[[list[Event]], Awaitable[Mapping[int, str]]]
 """Changes the events of a batch; gives the reason by index for those that failed."""
-Decoder = Callable[[list[Record]], list[Event | Failure]]
-"""Turns a batch of records into events; a failure stands where a record is refused."""
+
+
+class Decoder(Protocol):
+    """Turns a batch of records into events; a failure stands where a record is refused."""
+
+    def __call__(self, records: list[Record]) -> list[Event | Failure]:
+        """Decode with every check."""
+        ...
+
+    def quickly(self, records: list[Record]) -> list[Event | Failure]:
+        """Decode with every check but `is_sound`, which the caller makes."""
+        ...
+
+    def is_sound(self, names: tuple[str, ...]) -> bool:
+        """Say whether an event may have these top-level fields."""
+        ...
 
 
 class Lookups(Protocol):
@@ -108,6 +122,10 @@ class Stage(BaseModel):
         What no stage writes is read once an event. None is always right, and slower.
         """
         return None
+
+    def repeats(self) -> bool:
+        """Say whether the texts that it writes are few: worth being kept as JSON."""
+        return False
 
 
 def require_text(value: Any, field: str) -> str:

@@ -88,23 +88,28 @@ class KeyedLookup:
     async def fetch(self, keys: list[str | None]) -> list[Found]:
         """Give what is stored under each key, with at most one round trip. Never raises."""
         held = self._cache.held()
-        missing = [key for key in dict.fromkeys(keys) if key and key not in held]
-        if not missing:
-            return [held.get(key) for key in keys]
+        try:
+            return [held[key] for key in keys]
+        except KeyError:
+            answers = await self._ask([key for key in dict.fromkeys(keys) if key not in held])
+        return [answers[key] if key in answers else held[key] for key in keys]
+
+    async def _ask(self, missing: Iterable[str | None]) -> dict[str | None, Found]:
         too_long = f"the key is longer than {self._limit} bytes"
-        answers: dict[str | None, Found] = {
-            key: too_long for key in missing if len(key.encode()) > self._limit
-        }
-        asked = [key for key in missing if key not in answers]
+        answers: dict[str | None, Found] = {}
+        asked = []
+        for key in missing:
+            if key and len(key.encode()) <= self._limit:
+                asked.append(key)
+            else:
+                answers[key] = too_long if key else None
         try:
             values = await self._lookups.get_many(asked) if asked else []
         except Unavailable as error:
-            answers.update(dict.fromkeys(asked, str(error)))
-        else:
-            known = {key: self._read(value) for key, value in zip(asked, values, strict=True)}
-            answers.update(known)
-            self._cache.add(known)
-        return [answers[key] if key in answers else held.get(key) for key in keys]
+            return answers | dict.fromkeys(asked, str(error))
+        known = {key: self._read(value) for key, value in zip(asked, values, strict=True)}
+        self._cache.add(known)
+        return answers | known
 
     async def __call__(self, events: list[Event]) -> Mapping[int, str]:
         """Look up and write for a whole batch; give the reasons of those that failed."""
@@ -158,14 +163,11 @@ def applier(fields: list[str]) -> Callable[[Event, Found], None]:
                 event.update(found)
             else:
                 write(event, found)
-        elif found is not None:
-            raise_failure(event, found)
-
-    def raise_failure(event: Event, found: Found) -> None:
-        if type(found) is tuple:
+        elif type(found) is str:
+            raise Failure(found)
+        elif type(found) is tuple:
             write(event, found[0])
             raise Failure(found[1])
-        raise Failure(str(found))
 
     return apply
 
@@ -175,15 +177,15 @@ class Cache:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._held: dict[str | None, Found] = {}
-        self._young: dict[str | None, Found] = {}
+        self._held: dict[str | None, Found] = dict(NOBODY)
+        self._young: dict[str | None, Found] = dict(NOBODY)
         self._turn_at = 0.0
 
     def held(self) -> dict[str | None, Found]:
         """Give what is fresh enough now."""
         now = time.monotonic()
         if now >= self._turn_at or len(self._held) > REMEMBERED:
-            self._held, self._young = self._young, {}
+            self._held, self._young = self._young, dict(NOBODY)
             self._turn_at = now + self._seconds / 2
         return self._held
 
@@ -194,6 +196,8 @@ class Cache:
             self._young.update(answers)
 
 
+NOBODY: Mapping[str | None, Found] = {None: None, "": None}
+"""What is known without asking."""
 REMEMBERED = 1 << 14
 """Answers that are kept at most, with those of the batch at hand."""
 
