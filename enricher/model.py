@@ -150,6 +150,10 @@ class Source(Protocol):
         """Make `deliveries()` end soon; acknowledgements still count until `close()`."""
         ...
 
+    async def commit(self) -> bool:
+        """Make what is acknowledged outlast a crash now; False where that has to wait."""
+        ...
+
     async def close(self) -> None:
         """Commit what is acknowledged and free the connection."""
         ...
@@ -173,6 +177,9 @@ class Sink(Protocol):
 
 class DeadLetterSink(Protocol):
     """Keeps dead letters; returns only once they are durable."""
+
+    pipeline: str
+    """Name and hash of the pipeline, for whoever reads a letter."""
 
     async def open(self) -> None:
         """Connect, waiting with backoff while the server is away."""

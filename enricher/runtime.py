@@ -8,8 +8,8 @@ A delivery whose task fails is never acknowledged: it is read again after a rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,6 +85,18 @@ def _count(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
 
 
+@dataclass(slots=True)
+class Reloads:
+    """How often the plan was to be swapped while it ran, and how that went."""
+
+    ok: int = 0
+    failed: int = 0
+    last_error: str = ""
+    """Empty where the last one went well."""
+    last_time: float = 0.0
+    """Of the last one, seconds since the epoch; 0 where there was none."""
+
+
 class Budget:
     """Bounds the bytes in flight; the last delivery let in may go beyond."""
 
@@ -124,9 +136,40 @@ class Runtime:
     on_alert: Callable[[Alert], None] | None = None
     drain_s: float = 30.0
     """How long the deliveries under way may take once reading has stopped."""
+    reloads: Reloads = field(default_factory=Reloads)
     _settling: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: list[BaseException] = field(default_factory=list)
     _deliveries: int = 0
+    _under_way: int = 0
+    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no delivery is between the gate and its end."""
+    _gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while what the sources yield may go on to the plan."""
+    _ending: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin with the gate open and nothing under way."""
+        self._gate.set()
+        self._quiet.set()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Hold back what is read while all that went before is settled and committed.
+
+        Nothing is held back any more once reading has ended.
+        """
+        try:
+            while True:
+                if not self._ending:
+                    self._gate.clear()
+                await self._quiet.wait()
+                if all([await source.commit() for source in self.sources]):
+                    break
+                self._gate.set()  # a rebalance waits for what is held back, and ends only then
+                await asyncio.sleep(1.0)
+            yield
+        finally:
+            self._gate.set()
 
     async def run(self, stopping: asyncio.Event) -> bool:
         """Run until the sources end or `stopping` is set.
@@ -166,6 +209,8 @@ class Runtime:
         self._stop_reading()
 
     def _stop_reading(self) -> None:
+        self._ending = True
+        self._gate.set()
         for source in self.sources:
             source.stop()
         self.budget.release()
@@ -179,15 +224,24 @@ class Runtime:
 
     async def _pump(self, source: Source) -> None:
         async for delivery in source.deliveries():
+            await self._gate.wait()
+            self._under_way += 1
+            self._quiet.clear()
             outcomes = await self._enrich(delivery.records)
             size = footprint(delivery, outcomes)
             self.budget.add(size)
             task = asyncio.create_task(self._settle(delivery, outcomes, size))
             self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+            task.add_done_callback(self._end)
             task.add_done_callback(self._note_failure)
             await asyncio.sleep(0)  # lets the writers and the heartbeats have their turn
             await self.budget.wait()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        self._under_way -= 1
+        if not self._under_way:
+            self._quiet.set()
 
     async def _enrich(self, records: Sequence[Record]) -> list[Outcome]:
         self._deliveries += 1

@@ -98,6 +98,8 @@ class Source:
         self.stopped = asyncio.Event()
         self.yielded = 0
         self.acknowledged: list[int] = []
+        self.commits: list[bool] = []
+        """What committing answers; True once they are used up."""
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         while self.waiting and not self.stopped.is_set():
@@ -120,6 +122,10 @@ class Source:
 
     def stop(self) -> None:
         self.stopped.set()
+
+    async def commit(self) -> bool:
+        self.journal.append(f"{self.name} committed")
+        return self.commits.pop(0) if self.commits else True
 
     async def close(self) -> None:
         self.journal.append(f"{self.name} closed")
@@ -167,6 +173,8 @@ class Sink:
 
 class DeadLetters:
     """Keeps dead letters, once it may."""
+
+    pipeline = ""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal

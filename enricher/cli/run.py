@@ -44,6 +44,8 @@ SHOWN_ALERTS = 10
     show_default=True,
     help="Deadline of a shutdown.",
 )
+@click.option("--watch/--no-watch", default=True, show_default=True,
+              help="Reload when the pipeline or a file it uses changes.")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip
 def command(
@@ -57,12 +59,14 @@ def command(
     dead_letters: Path | None,
     budget_mib: int,
     drain_s: float,
+    watch: bool,
     output: str,
 ) -> None:
     """Run a pipeline: as a daemon on its sources, or over FILES to their end.
 
     A file may be gzip; `-` is standard input. SIGTERM stops reading, settles what was read,
-    commits and exits with 0; with 1 where the deadline passed.
+    commits and exits with 0; with 1 where the deadline passed. SIGHUP, or a changed file, swaps
+    stages, routes, alerts and tables; on a mistake the old ones go on.
 
     \b
     Examples:
@@ -71,7 +75,9 @@ def command(
       zcat old.gz | enricher run pipelines/payments.yaml - --local --store old.db
     """
     from enricher.cli import logs, service, summary
-    from enricher.config import load, load_connections
+    from enricher.config import PipelineConfig, load, load_connections
+    from enricher.lookups import open_lookups
+    from enricher.reload import Reloader
 
     if local and connections:
         raise click.UsageError("--local stands in for --connections; give one of them")
@@ -80,20 +86,24 @@ def command(
     if files and only:
         raise click.UsageError("FILES are read in place of the sources; leave --source out")
     logs.configure()
-    replacement: dict[str, Any] | None = None
-    if connections:
-        replacement = load_connections(connections)
-    if local:
-        replacement = {"elasticsearch": {"store": str(store)}}
-        if lookups:
-            replacement["redis"] = {"file": str(lookups)}
-    config = load(pipeline, connections=replacement)
+
+    def read() -> PipelineConfig:
+        replacement: dict[str, Any] | None = load_connections(connections) if connections else None
+        if local:
+            replacement = {"elasticsearch": {"store": str(store)}}
+            if lookups:
+                replacement["redis"] = {"file": str(lookups)}
+        return load(pipeline, connections=replacement)
+
+    config = read()
     letters = dead_letters or (Path("dead-letters.ndjson") if local else None)
     options = service.Options(files, only, letters, budget_mib << 20, drain_s, alert_printer())
-    runtime = service.assemble(config, options)
+    asked = open_lookups(config.pipeline.connections.redis)
+    runtime = service.assemble(config, options, asked)
+    reloader = None if files else Reloader(runtime, config, read, asked)
     stopwatch = summary.Stopwatch()
     with progress_bar(runtime) as update:
-        settled = service.run_to_end(runtime, update)
+        settled = service.run_to_end(runtime, update, reloader=reloader, watch=watch)
     render = summary.as_json if output == "json" else summary.as_text
     click.echo(render(runtime.tally, stopwatch.elapsed_s()))
     if local and output == "text":

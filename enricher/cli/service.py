@@ -15,9 +15,11 @@ from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
+from enricher.reload import Reloader
 from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
+from enricher.stages.base import Lookups
 from enricher.words import suggest
 
 
@@ -32,10 +34,10 @@ class Options(NamedTuple):
     on_alert: Callable[[Alert], None] | None = None
 
 
-def assemble(config: PipelineConfig, options: Options) -> Runtime:
+def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None = None) -> Runtime:
     """Build everything that a run needs; nothing is connected yet. Raises UserError."""
     connections = config.pipeline.connections
-    plan = build(config, open_lookups(connections.redis))
+    plan = build(config, lookups or open_lookups(connections.redis))
     folder = config.pipeline.templates
     setting = Setting(connections, folder and config.folder / folder)
     names = {route.sink for route in config.pipeline.routes}
@@ -47,7 +49,7 @@ def assemble(config: PipelineConfig, options: Options) -> Runtime:
             setting,
             topic=config.pipeline.dead_letters.topic,
             file=options.dead_letter_file or config.pipeline.dead_letters.file,
-            pipeline=f"{config.pipeline.name}@{config.digest}",
+            pipeline=config.label,
         ),
         budget=Budget(options.budget_bytes),
         on_alert=options.on_alert,
@@ -84,11 +86,17 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
     return sources
 
 
-def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> bool:
+def run_to_end(
+    runtime: Runtime,
+    during: Callable[[], Any] | None = None,
+    *,
+    reloader: Reloader | None = None,
+    watch: bool = False,
+) -> bool:
     """Run until the sources end or a signal comes. Returns whether all that was read is settled.
 
     SIGTERM and SIGINT stop reading and drain; a second one ends the process at once, which a
-    restart repairs.
+    restart repairs. SIGHUP reloads.
     """
 
     async def main() -> bool:
@@ -96,12 +104,15 @@ def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> boo
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, stopping)
-        watcher = asyncio.create_task(_watch(during)) if during else None
+        beside = [asyncio.create_task(_watch(during))] if during else []
+        if reloader:
+            loop.add_signal_handler(signal.SIGHUP, reloader.request)
+            beside.append(asyncio.create_task(reloader.follow(watch=watch)))
         try:
             return await runtime.run(stopping)
         finally:
-            if watcher:
-                watcher.cancel()
+            for task in beside:
+                task.cancel()
 
     memory.settle()
     try:

@@ -145,6 +145,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Spans that are delivered and not settled."""
         return sum(partition.mark.outstanding for partition in self.partitions.values())
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is not settled, or settled and not committed."""
+        return any(partition.unfinished for partition in self.partitions.values())
+
     async def commit(self) -> bool:
         """Commit every watermark that moved; False when the broker did not take it.
 

@@ -77,9 +77,12 @@ class KafkaSource:
 
     async def commit(self) -> bool:
         """Commit what is settled now; False when that has to wait (a rebalance, a failure)."""
-        return (
-            self._group is not None and self._group.stable.is_set() and await self._group.commit()
-        )
+        group = self._group
+        if group is None:
+            return self._reader is None  # never connected: nothing was read
+        if not group.unfinished:
+            return True
+        return group.stable.is_set() and await group.commit()
 
     @property
     def out_of_range(self) -> int:

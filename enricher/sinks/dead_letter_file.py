@@ -32,6 +32,7 @@ class DeadLetterFile:
                 holds the records as they came.
             backoff: how long to wait while the disk is full.
         """
+        self.pipeline = ""
         self.retries = 0
         """Batches that were written again."""
         self.blocked: str | None = None

@@ -47,7 +47,7 @@ class DeadLetterTopic:
     ) -> None:
         self._connection = connection
         self._topic = topic
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._producer = Producer(connection, max_message_bytes=max_message_bytes)
 
     @property
@@ -127,7 +127,7 @@ class DeadLetterTopic:
             ("stage", letter.stage.encode()),
             ("error", letter.error.encode()),
             ("reason", letter.reason.encode(errors="replace")[:_REASON]),
-            ("pipeline", self._pipeline.encode()),
+            ("pipeline", self.pipeline.encode()),
             ("time", now.encode()),
         )
         return Message(self._topic, record.id.encode(), record.value, headers)

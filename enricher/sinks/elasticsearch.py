@@ -87,6 +87,11 @@ class ElasticsearchSink:
         finally:
             self._blocks.pop(call, None)
 
+    async def install(self, folder: Path) -> None:
+        """Install the templates of a folder in place of the last one, as `open()` does."""
+        self._template_folders = (folder,)
+        await self.open()
+
     async def write(self, documents: list[Document]) -> list[Rejected]:
         """Return once every document is in the index or refused for good; give the latter.
 

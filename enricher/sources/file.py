@@ -116,6 +116,10 @@ class FileSource:
         """Make `deliveries()` end soon."""
         self._progress.stopping = True
 
+    async def commit(self) -> bool:
+        """Do nothing: a file remembers nothing."""
+        return True
+
     async def close(self) -> None:
         """Free what is open."""
         self.stop()
