@@ -44,6 +44,13 @@ SHOWN_ALERTS = 10
     show_default=True,
     help="Deadline of a shutdown.",
 )
+@click.option("--admin", metavar="ADDRESS", envvar="ENRICHER_ADMIN", show_envvar=True,
+              help="HOST:PORT, unix:PATH or off: metrics and health. By default "
+              "127.0.0.1:9600 for a daemon, off with FILES.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), default="auto",
+              show_default=True, help="Of the log; auto is JSON unless on a terminal.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
+              default="info", show_default=True, help="The least that is logged.")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip
 def command(
@@ -57,12 +64,16 @@ def command(
     dead_letters: Path | None,
     budget_mib: int,
     drain_s: float,
+    admin: str | None,
+    log_format: str,
+    log_level: str,
     output: str,
 ) -> None:
     """Run a pipeline: as a daemon on its sources, or over FILES to their end.
 
     A file may be gzip; `-` is standard input. SIGTERM stops reading, settles what was read,
-    commits and exits with 0; with 1 where the deadline passed.
+    commits and exits with 0; with 1 where the deadline passed. A daemon serves /metrics,
+    /health/live, /health/ready and /status at the address of --admin.
 
     \b
     Examples:
@@ -70,6 +81,7 @@ def command(
       enricher run pipelines/payments.yaml events.ndjson --local
       zcat old.gz | enricher run pipelines/payments.yaml - --local --store old.db
     """
+    from enricher import admin as endpoint
     from enricher.cli import logs, service, summary
     from enricher.config import load, load_connections
 
@@ -79,7 +91,8 @@ def command(
         raise click.UsageError("--lookups needs --local; with servers Redis is asked")
     if files and only:
         raise click.UsageError("FILES are read in place of the sources; leave --source out")
-    logs.configure()
+    logs.configure(log_format, log_level)
+    address = endpoint.parse(admin or ("off" if files else endpoint.DEFAULT))
     replacement: dict[str, Any] | None = None
     if connections:
         replacement = load_connections(connections)
@@ -93,7 +106,7 @@ def command(
     runtime = service.assemble(config, options)
     stopwatch = summary.Stopwatch()
     with progress_bar(runtime) as update:
-        settled = service.run_to_end(runtime, update)
+        settled = service.run_to_end(runtime, update, address)
     render = summary.as_json if output == "json" else summary.as_text
     click.echo(render(runtime.tally, stopwatch.elapsed_s()))
     if local and output == "text":

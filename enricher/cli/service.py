@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from enricher import memory
+from enricher.admin import Address
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
+from enricher.monitor import watched
 from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
@@ -52,6 +54,8 @@ def assemble(config: PipelineConfig, options: Options) -> Runtime:
         budget=Budget(options.budget_bytes),
         on_alert=options.on_alert,
         drain_s=options.drain_s,
+        pipeline=config.pipeline.name,
+        digest=config.digest,
     )
 
 
@@ -84,7 +88,9 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
     return sources
 
 
-def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> bool:
+def run_to_end(
+    runtime: Runtime, during: Callable[[], Any] | None = None, admin: Address | None = None
+) -> bool:
     """Run until the sources end or a signal comes. Returns whether all that was read is settled.
 
     SIGTERM and SIGINT stop reading and drain; a second one ends the process at once, which a
@@ -98,7 +104,8 @@ def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> boo
             loop.add_signal_handler(number, _stop, stopping)
         watcher = asyncio.create_task(_watch(during)) if during else None
         try:
-            return await runtime.run(stopping)
+            async with watched(runtime, stopping, admin):
+                return await runtime.run(stopping)
         finally:
             if watcher:
                 watcher.cancel()
