@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from enricher import notify
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
@@ -35,6 +36,7 @@ class Reloader:
         config: What it was built from.
         load: Reads the pipeline file anew; raises UserError.
         lookups: What look-ups ask; kept, with its connections.
+        watch: Whether a changed file is enough.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class Reloader:
         config: PipelineConfig,
         load: Callable[[], PipelineConfig],
         lookups: Lookups,
+        *,
+        watch: bool = True,
     ) -> None:
         self._runtime = runtime
         self._config = config
         self._load = load
         self._lookups = lookups
+        self._watch = watch
         self._files = files_of(config)
         self._seen = stamps(self._files)
         """Of the files that the last attempt read."""
@@ -57,15 +62,15 @@ class Reloader:
         """Reload soon, whether something changed or not."""
         self._requested.set()
 
-    async def follow(self, *, watch: bool) -> None:
-        """Reload for ever: when asked to, and (with `watch`) when a file is another one.
+    async def follow(self) -> None:
+        """Reload for ever: when asked to, and when a file is another one.
 
         A change counts once it has lasted for two looks: what is half written, or away while an
         editor replaces it, is none yet.
         """
         before = self._seen
         while True:
-            requested = await self._wait(LOOK_S if watch else None)
+            requested = await self._wait(LOOK_S if self._watch else None)
             now = await asyncio.to_thread(stamps, self._files)
             if requested or (now == before != self._seen):
                 await self.reload()
@@ -82,6 +87,10 @@ class Reloader:
 
     async def reload(self) -> None:
         """Build the plan of the files as they are, and swap it in between two deliveries."""
+        with notify.reloading():
+            await self._reload()
+
+    async def _reload(self) -> None:
         reloads = self._runtime.reloads
         reloads.last_time = time.time()
         try:
@@ -91,12 +100,14 @@ class Reloader:
             reloads.failed += 1
             reloads.last_error = self._tell(error)
             return
-        async with self._runtime.paused():
-            self._runtime.plan = plan
-            self._runtime.dead_letters.pipeline = config.label
+        runtime = self._runtime
+        async with runtime.paused():
+            runtime.plan = plan
+            runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
+            runtime.dead_letters.pipeline = config.label
         self._config = config
         reloads.ok += 1
-        reloads.last_error = ""
+        reloads.last_error = None
         log.info("reloaded", file=str(config.file), pipeline=config.label)
 
     def _build(self) -> tuple[PipelineConfig, Plan]:

@@ -8,6 +8,7 @@ A delivery whose task fails is never acknowledged: it is read again after a rest
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ WARM = 4
 """The delivery from which on caches are warm; the first is measured in case it stays alone."""
 
 
+FAMILIES = 100
+"""Families of indices that are told apart, at most: a metric's labels must be few."""
+_DATE = re.compile(r"[-._]\d[\d._-]*$")
+
+
 class Processor(Protocol):
     """What the runtime needs of a plan."""
 
@@ -54,6 +60,8 @@ class Processor(Protocol):
 class Tally:
     """What became of the records so far; the numbers of the summary."""
 
+    read: int = 0
+    """Taken from the sources, settled or not."""
     records: int = 0
     """Settled, and acknowledged to the source."""
     documents: dict[str, int] = field(default_factory=dict)
@@ -80,21 +88,25 @@ class Tally:
             else:
                 _count(self.dropped, outcome.stage)  # type: ignore[union-attr]
 
+    def families(self) -> dict[str, int]:
+        """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""
+        found: dict[str, int] = {}
+        for index, count in self.documents.items():
+            family = family_of(index)
+            if family not in found and len(found) >= FAMILIES:
+                family = "other"
+            found[family] = found.get(family, 0) + count
+        return found
+
+
+def family_of(index: str) -> str:
+    """Give an index without its date: `payment-logs-2025.10.20` → `payment-logs-*`."""
+    date = _DATE.search(index)
+    return f"{index[: date.start() + 1]}*" if date and date.start() else index
+
 
 def _count(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
-
-
-@dataclass(slots=True)
-class Reloads:
-    """How often the plan was to be swapped while it ran, and how that went."""
-
-    ok: int = 0
-    failed: int = 0
-    last_error: str = ""
-    """Empty where the last one went well."""
-    last_time: float = 0.0
-    """Of the last one, seconds since the epoch; 0 where there was none."""
 
 
 class Budget:
@@ -124,6 +136,19 @@ class Budget:
 
 
 @dataclass(slots=True)
+class Reloads:
+    """How often the plan was exchanged while running, for whoever watches."""
+
+    ok: int = 0
+    failed: int = 0
+    """The old plan was kept."""
+    last_time: float | None = None
+    """Of the last attempt, in seconds since the epoch."""
+    last_error: str | None = None
+    """Why the last attempt failed; None where it succeeded."""
+
+
+@dataclass(slots=True)
 class Runtime:
     """Everything that one run needs; `run()` does it."""
 
@@ -136,7 +161,12 @@ class Runtime:
     on_alert: Callable[[Alert], None] | None = None
     drain_s: float = 30.0
     """How long the deliveries under way may take once reading has stopped."""
+    pipeline: str = ""
+    """Name of the plan, for whoever watches; so are the rest."""
+    digest: str = ""
     reloads: Reloads = field(default_factory=Reloads)
+    opened: bool = False
+    """Whether every sink is connected."""
     _settling: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: list[BaseException] = field(default_factory=list)
     _deliveries: int = 0
@@ -186,10 +216,16 @@ class Runtime:
                 stack.push_async_callback(sink.close)
             if not await _unless(stopping, _open(outputs)):
                 return True
+            self.opened = True
             for source in self.sources:
                 stack.push_async_callback(source.close)
             await self._read(stopping)
             return await self._drain()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that are read and not settled."""
+        return len(self._settling)
 
     async def _read(self, stopping: asyncio.Event) -> None:
         """Read until every source has ended; one that fails ends the others in order."""
@@ -245,6 +281,7 @@ class Runtime:
 
     async def _enrich(self, records: Sequence[Record]) -> list[Outcome]:
         self._deliveries += 1
+        self.tally.read += len(records)
         if self._deliveries != 1 and self._deliveries % SAMPLE_EVERY != WARM:
             return await self.plan.process(records)
         if self._deliveries == WARM:

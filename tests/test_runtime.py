@@ -11,6 +11,7 @@ from typing import Any, Self
 import orjson
 import pytest
 
+from enricher import model
 from enricher.model import (
     Alert,
     DeadLetter,
@@ -79,7 +80,7 @@ class Plan:
         return Document(record, kind, index, record.id, None, b"{}", alerts)
 
 
-class Source:
+class Source(model.Source):
     """Yields what it is given; may fail at the end, or go on for ever."""
 
     def __init__(
@@ -131,7 +132,7 @@ class Source:
         self.journal.append(f"{self.name} closed")
 
 
-class Sink:
+class Sink(model.Sink):
     """Keeps documents; a test may hold its answer, let it refuse, or let it fail."""
 
     def __init__(self, journal: Journal, name: str = "a") -> None:
@@ -171,7 +172,7 @@ class Sink:
         self.journal.append(f"{self.name} closed")
 
 
-class DeadLetters:
+class DeadLetters(model.DeadLetterSink):
     """Keeps dead letters, once it may."""
 
     pipeline = ""

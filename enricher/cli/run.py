@@ -46,6 +46,13 @@ SHOWN_ALERTS = 10
 )
 @click.option("--watch/--no-watch", default=True, show_default=True,
               help="Reload when the pipeline or a file it uses changes.")  # fmt: skip
+@click.option("--admin", metavar="ADDRESS", envvar="ENRICHER_ADMIN", show_envvar=True,
+              help="HOST:PORT, unix:PATH or off: metrics and health. By default "
+              "127.0.0.1:9600 for a daemon, off with FILES.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), default="auto",
+              show_default=True, help="Of the log; auto is JSON unless on a terminal.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
+              default="info", show_default=True, help="The least that is logged.")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip
 def command(
@@ -60,13 +67,17 @@ def command(
     budget_mib: int,
     drain_s: float,
     watch: bool,
+    admin: str | None,
+    log_format: str,
+    log_level: str,
     output: str,
 ) -> None:
     """Run a pipeline: as a daemon on its sources, or over FILES to their end.
 
     A file may be gzip; `-` is standard input. SIGTERM stops reading, settles what was read,
     commits and exits with 0; with 1 where the deadline passed. SIGHUP, or a changed file, swaps
-    stages, routes, alerts and tables; on a mistake the old ones go on.
+    stages, routes, alerts and tables; on a mistake the old ones go on. A daemon serves /metrics,
+    /health/live, /health/ready and /status at the address of --admin.
 
     \b
     Examples:
@@ -74,6 +85,7 @@ def command(
       enricher run pipelines/payments.yaml events.ndjson --local
       zcat old.gz | enricher run pipelines/payments.yaml - --local --store old.db
     """
+    from enricher import admin as endpoint
     from enricher.cli import logs, service, summary
     from enricher.config import PipelineConfig, load, load_connections
     from enricher.lookups import open_lookups
@@ -85,7 +97,8 @@ def command(
         raise click.UsageError("--lookups needs --local; with servers Redis is asked")
     if files and only:
         raise click.UsageError("FILES are read in place of the sources; leave --source out")
-    logs.configure()
+    logs.configure(log_format, log_level)
+    address = endpoint.parse(admin or ("off" if files else endpoint.DEFAULT))
 
     def read() -> PipelineConfig:
         replacement: dict[str, Any] | None = load_connections(connections) if connections else None
@@ -100,10 +113,10 @@ def command(
     options = service.Options(files, only, letters, budget_mib << 20, drain_s, alert_printer())
     asked = open_lookups(config.pipeline.connections.redis)
     runtime = service.assemble(config, options, asked)
-    reloader = None if files else Reloader(runtime, config, read, asked)
+    reloader = None if files else Reloader(runtime, config, read, asked, watch=watch)
     stopwatch = summary.Stopwatch()
     with progress_bar(runtime) as update:
-        settled = service.run_to_end(runtime, update, reloader=reloader, watch=watch)
+        settled = service.run_to_end(runtime, update, address, reloader)
     render = summary.as_json if output == "json" else summary.as_text
     click.echo(render(runtime.tally, stopwatch.elapsed_s()))
     if local and output == "text":

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from enricher import memory
+from enricher.admin import Address
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
+from enricher.monitor import watched
 from enricher.reload import Reloader
 from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
@@ -54,6 +56,8 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None =
         budget=Budget(options.budget_bytes),
         on_alert=options.on_alert,
         drain_s=options.drain_s,
+        pipeline=config.pipeline.name,
+        digest=config.digest,
     )
 
 
@@ -89,9 +93,8 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
 def run_to_end(
     runtime: Runtime,
     during: Callable[[], Any] | None = None,
-    *,
+    admin: Address | None = None,
     reloader: Reloader | None = None,
-    watch: bool = False,
 ) -> bool:
     """Run until the sources end or a signal comes. Returns whether all that was read is settled.
 
@@ -107,9 +110,10 @@ def run_to_end(
         beside = [asyncio.create_task(_watch(during))] if during else []
         if reloader:
             loop.add_signal_handler(signal.SIGHUP, reloader.request)
-            beside.append(asyncio.create_task(reloader.follow(watch=watch)))
+            beside.append(asyncio.create_task(reloader.follow()))
         try:
-            return await runtime.run(stopping)
+            async with watched(runtime, stopping, admin):
+                return await runtime.run(stopping)
         finally:
             for task in beside:
                 task.cancel()

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from enricher.connections import KafkaConnection
+from enricher.histogram import Histogram
 from enricher.kafka.producer import Message, Producer, Refusal
 from enricher.model import DeadLetter, Record
 
@@ -59,6 +60,11 @@ class DeadLetterTopic:
     def retries(self) -> int:
         """Batches that were sent again."""
         return self._producer.retries
+
+    @property
+    def latency(self) -> Histogram:
+        """Of rounds of requests, in seconds."""
+        return self._producer.latency
 
     async def open(self) -> None:
         """Connect, waiting while the cluster is away, and make the topic if it is missing."""

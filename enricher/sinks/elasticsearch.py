@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from enricher.connections import ElasticsearchConnection
+from enricher.histogram import Histogram
 from enricher.model import Document, Rejected, Unavailable
 from enricher.sinks import bulk, templates
 from enricher.sinks.concurrency import Concurrency
@@ -55,6 +56,8 @@ class ElasticsearchSink:
         """Documents that were there already under their own id: success."""
         self.superseded = 0
         """Documents older than what is stored under the id their route named: success."""
+        self.latency = Histogram()
+        """Of single requests, in seconds."""
         self._client = ElasticsearchClient(connection, compress=compress)
         self._template_folders = tuple(template_folders)
         self._environment = os.environ if environment is None else environment
@@ -136,7 +139,8 @@ class ElasticsearchSink:
         since = await self._concurrency.acquire()
         overloaded = False
         try:
-            answer = await self._client.request("POST", self._target, body, "x-ndjson")
+            with self.latency.time():
+                answer = await self._client.request("POST", self._target, body, "x-ndjson")
             if answer.ok:
                 settled = bulk.settle(batch, answer.decode())
             else:

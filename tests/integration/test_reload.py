@@ -168,7 +168,7 @@ def test_a_changed_file_is_noticed(rig: Rig) -> None:
 KEPT = "not reloaded, the old plan goes on"
 BAD = {
     "stages: [json: {}]": "p.yaml:1:1: missing field",
-    pipeline(9).replace("translate:", "translat:"): 'p.yaml:10:5: stages[2].translat: unknown stage',
+    pipeline(9).replace("translate:", "translat:"): "p.yaml:10:5: stages[2].translat: unknown stage",
     pipeline(9).replace("table.yaml", "gone.yaml"): "p.yaml:10:5: stages[2].translate: ",
     pipeline(9).replace("group: reload", "group: other"): "sources changed, which needs a restart",
     pipeline(9).replace("elasticsearch: {index: reload-p09}", "console: {}"): "routes: the sink console",
