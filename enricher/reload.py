@@ -48,7 +48,7 @@ class Reloader:
         *,
         watch: bool = True,
     ) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._config = config
         self._load = load
         self._lookups = lookups
@@ -91,7 +91,7 @@ class Reloader:
             await self._reload()
 
     async def _reload(self) -> None:
-        reloads = self._runtime.reloads
+        reloads = self.runtime.reloads
         reloads.last_time = time.time()
         try:
             config, plan = await asyncio.to_thread(self._build)
@@ -100,7 +100,7 @@ class Reloader:
             reloads.failed += 1
             reloads.last_error = self._tell(error)
             return
-        runtime = self._runtime
+        runtime = self.runtime
         async with runtime.paused():
             runtime.plan = plan
             runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
@@ -117,7 +117,7 @@ class Reloader:
         self._files = files_of(config)  # also where one of them hinders the building
         known, self._seen = self._seen, stamps(self._files)
         self._seen |= {path: at for path, at in known.items() if path in self._seen}
-        fixed = changed(self._config, config, self._runtime.sinks)
+        fixed = changed(self._config, config, self.runtime.sinks)
         if fixed:
             raise UserError(
                 f"{config.file}: {', '.join(fixed)} changed, which needs a restart: "
@@ -129,7 +129,7 @@ class Reloader:
         return config, plan
 
     async def _install_templates(self, config: PipelineConfig) -> None:
-        sink: Any = self._runtime.sinks.get("elasticsearch")
+        sink: Any = self.runtime.sinks.get("elasticsearch")
         if config.pipeline.templates is not None and hasattr(sink, "install"):
             await sink.install(config.folder / config.pipeline.templates)
 

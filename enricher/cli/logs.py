@@ -9,12 +9,13 @@ from typing import Any
 import structlog
 
 
-def configure(form: str = "auto", level: str = "info") -> None:
+def configure(form: str = "auto", level: str = "info", worker: int | None = None) -> None:
     """Send structlog, and the warnings of libraries, to standard error.
 
     Args:
         form: `json`, `console`, or `auto`: JSON unless standard error is a terminal.
         level: the least that is logged: `debug`, `info`, `warning` or `error`.
+        worker: which of several workers this is; stands in every line.
     """
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderers: list[Any] = (
@@ -24,6 +25,7 @@ def configure(form: str = "auto", level: str = "info") -> None:
     )
     structlog.configure(
         processors=[
+            *([] if worker is None else [lambda _, __, line: {"worker": worker, **line}]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderers,

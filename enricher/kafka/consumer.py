@@ -31,12 +31,14 @@ _FAILURES = 20
 class KafkaSource:
     """A member of a consumer group, over AIOKafkaConsumer (see `Kafka` for what is set)."""
 
-    def __init__(self, config: Kafka, connection: KafkaConnection) -> None:
+    def __init__(
+        self, config: Kafka, connection: KafkaConnection, worker: int | None = None
+    ) -> None:
         self.name = config.name
         self.counts = Counts()
         self._config = config
         self._brokers = connection.brokers
-        options = connection.client_options() | config.consumer_options()
+        options = connection.client_options() | config.consumer_options(worker)
         self._make = partial(AIOKafkaConsumer, **options)
         self._ready: deque[list[Piece]] = deque()
         self._consumer: Any = None
