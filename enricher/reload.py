@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from enricher import notify
+from enricher import memory, notify
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
@@ -87,28 +88,28 @@ class Reloader:
 
     async def reload(self) -> None:
         """Build the plan of the files as they are, and swap it in between two deliveries."""
-        with notify.reloading():
-            await self._reload()
-
-    async def _reload(self) -> None:
         reloads = self.runtime.reloads
-        reloads.last_time = time.time()
-        try:
-            config, plan = await asyncio.to_thread(self._build)
-            await self._install_templates(config)
-        except Exception as error:  # noqa: BLE001 - a stage of the user's, a damaged file
-            reloads.failed += 1
-            reloads.last_error = self._tell(error)
-            return
+        reloads.last_time, reloads.last_error = time.time(), None
+        with notify.reloading():
+            try:
+                config, plan = await asyncio.to_thread(self._build)
+                await self._install_templates(config)
+                await self._swap(config, plan)
+            except Exception as error:  # noqa: BLE001 - a stage of the user's, a damaged file
+                reloads.failed += 1
+                reloads.last_error = self._tell(error)
+            else:
+                reloads.ok += 1
+                log.info("reloaded", file=str(config.file), pipeline=config.label)
+
+    async def _swap(self, config: PipelineConfig, plan: Plan) -> None:
         runtime = self.runtime
         async with runtime.paused():
             runtime.plan = plan
             runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
             runtime.dead_letters.pipeline = config.label
-        self._config = config
-        reloads.ok += 1
-        reloads.last_error = None
-        log.info("reloaded", file=str(config.file), pipeline=config.label)
+            self._config = config
+            memory.renew()
 
     def _build(self) -> tuple[PipelineConfig, Plan]:
         """Load, check and compile, in a thread: it may take longer than heartbeats can wait."""
@@ -177,7 +178,7 @@ def stamps(paths: Iterable[Path]) -> Stamps:
     """Give what is another when a file is; those of a folder count, too."""
     found: Stamps = {}
     for path in paths:
-        for file in (path, *path.rglob("*")):
+        for file in (path, *(Path(at, name) for at, _, names in os.walk(path) for name in names)):
             try:
                 status = file.stat()
             except OSError:
