@@ -24,11 +24,11 @@ def wanted() -> bool:
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
-def send(*states: str) -> None:
-    """Send states such as `READY=1`; nobody listening, nothing happens."""
+def send(*states: str) -> bool:
+    """Send states such as `READY=1`; tells whether they were taken, by nobody for one."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
-        return
+        return False
     address = "\0" + path[1:] if path.startswith("@") else path
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
@@ -36,6 +36,8 @@ def send(*states: str) -> None:
             client.sendto("\n".join(states).encode(), address)
     except OSError as error:
         log.debug("NOTIFY_SOCKET cannot be written to", socket=path, error=str(error))
+        return False
+    return True
 
 
 @contextmanager
@@ -68,13 +70,13 @@ async def report(reasons: Callable[[], Sequence[str]], stopping: asyncio.Event) 
     while True:
         why = "; ".join(reasons())
         states = [f"STATUS={why or 'running'}"] + (["WATCHDOG=1"] if watchdog else [])
-        if stopping.is_set() and not stopped:
+        stops, starts = stopping.is_set() and not stopped, not ready and not stopping.is_set()
+        if stops:
             states.append("STOPPING=1")
-            stopped = True
-        elif not stopped and not ready:
-            ready = not why
-            states.append("READY=1" if ready else f"EXTEND_TIMEOUT_USEC={_PATIENCE_US}")
-        send(*states)
+        elif starts:
+            states.append(f"EXTEND_TIMEOUT_USEC={_PATIENCE_US}" if why else "READY=1")
+        if send(*states):
+            stopped, ready = stopped or stops, ready or (starts and not why)
         with suppress(TimeoutError):
             async with asyncio.timeout(every_s):
-                await (asyncio.sleep(every_s) if stopped else stopping.wait())
+                await (asyncio.sleep(every_s) if stopping.is_set() else stopping.wait())

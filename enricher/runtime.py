@@ -8,8 +8,7 @@ A delivery whose task fails is never acknowledged: it is read again after a rest
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +25,7 @@ from enricher.model import (
     Sink,
     Source,
 )
+from enricher.tally import Reloads, Tally
 
 DEFAULT_BUDGET_MIB = 24
 """Mebibytes in flight: records, the documents made of them, and what Python needs around both."""
@@ -35,11 +35,6 @@ SAMPLE_EVERY = 16
 """One delivery in so many goes through the plan stage by stage, to know what each costs."""
 WARM = 4
 """The delivery from which on caches are warm; the first is measured in case it stays alone."""
-
-
-FAMILIES = 100
-"""Families of indices that are told apart, at most: a metric's labels must be few."""
-_DATE = re.compile(r"[-._]\d[\d._-]*$")
 
 
 class Processor(Protocol):
@@ -54,59 +49,6 @@ class Processor(Protocol):
     ) -> list[Outcome]:
         """Do the same, and add up the cost of each stage in nanoseconds."""
         ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the records so far; the numbers of the summary."""
-
-    read: int = 0
-    """Taken from the sources, settled or not."""
-    records: int = 0
-    """Settled, and acknowledged to the source."""
-    documents: dict[str, int] = field(default_factory=dict)
-    """By index."""
-    alerts: dict[str, int] = field(default_factory=dict)
-    dead_letters: dict[str, int] = field(default_factory=dict)
-    """By `stage: error`."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """By stage."""
-    cost_ns: dict[str, int] = field(default_factory=dict)
-    """By stage, over the sampled records."""
-    sampled: int = 0
-    """Records whose cost was measured."""
-
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Count settled outcomes."""
-        for outcome in outcomes:
-            if type(outcome) is Document:
-                _count(self.documents, outcome.index)
-                for alert in outcome.alerts:
-                    _count(self.alerts, alert.name)
-            elif type(outcome) is DeadLetter:
-                _count(self.dead_letters, f"{outcome.stage}: {outcome.error}")
-            else:
-                _count(self.dropped, outcome.stage)  # type: ignore[union-attr]
-
-    def families(self) -> dict[str, int]:
-        """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""
-        found: dict[str, int] = {}
-        for index, count in self.documents.items():
-            family = family_of(index)
-            if family not in found and len(found) >= FAMILIES:
-                family = "other"
-            found[family] = found.get(family, 0) + count
-        return found
-
-
-def family_of(index: str) -> str:
-    """Give an index without its date: `payment-logs-2025.10.20` → `payment-logs-*`."""
-    date = _DATE.search(index)
-    return f"{index[: date.start() + 1]}*" if date and date.start() else index
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
 
 
 class Budget:
@@ -133,19 +75,6 @@ class Budget:
         """Let go of whoever waits: reading ends, and room may never come."""
         self._released = True
         self._freed.set()
-
-
-@dataclass(slots=True)
-class Reloads:
-    """How often the plan was exchanged while running, for whoever watches."""
-
-    ok: int = 0
-    failed: int = 0
-    """The old plan was kept."""
-    last_time: float | None = None
-    """Of the last attempt, in seconds since the epoch."""
-    last_error: str | None = None
-    """Why the last attempt failed; None where it succeeded."""
 
 
 @dataclass(slots=True)

@@ -83,6 +83,8 @@ class Plan:
 class Source(model.Source):
     """Yields what it is given; may fail at the end, or go on for ever."""
 
+    blocked: str | None = None
+
     def __init__(
         self,
         journal: Journal,
@@ -135,6 +137,8 @@ class Source(model.Source):
 class Sink(model.Sink):
     """Keeps documents; a test may hold its answer, let it refuse, or let it fail."""
 
+    blocked: str | None = None
+
     def __init__(self, journal: Journal, name: str = "a") -> None:
         self.journal = journal
         self.name = name
@@ -176,6 +180,7 @@ class DeadLetters(model.DeadLetterSink):
     """Keeps dead letters, once it may."""
 
     pipeline = ""
+    blocked: str | None = None
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal

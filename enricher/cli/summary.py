@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from enricher.runtime import Tally
+from enricher.tally import Tally
 
 
 def figures(tally: Tally, elapsed_s: float) -> dict[str, Any]:
