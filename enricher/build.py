@@ -59,7 +59,9 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
 def step_of(stage: Stage, function: object) -> Step:
     """Describe a compiled stage for the plan."""
     written = stage.writes()
-    is_batch = inspect.iscoroutinefunction(function)
+    is_batch = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        function.__call__  # type: ignore[operator]
+    )
     parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
     return Step(
         name=stage.name or stage.kind,

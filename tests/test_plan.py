@@ -87,6 +87,8 @@ class Calling(Fuser):
 class Store:
     """Knows the generator's users."""
 
+    lasting = True
+
     async def get_many(self, keys: list[str]) -> list[bytes | None]:
         return [USERS.get(key) for key in keys]
 

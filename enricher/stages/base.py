@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from enricher.connections import STRICT
 from enricher.expression import Predicate
+from enricher.functions import kind_of
 from enricher.model import Event, Failure, Record
 
 EventFunction = Callable[[Event], None] | Callable[[Event, Record], None]
@@ -28,6 +29,9 @@ Decoder = Callable[[list[Record]], list[Event | Failure]]
 class Lookups(Protocol):
     """A store of values by key, asked once for a batch."""
 
+    lasting: bool
+    """Whether an answer may be kept for a while."""
+
     async def get_many(self, keys: list[str]) -> list[bytes | None]:
         """Give the raw values in order. Raises `Unavailable`."""
         ...
@@ -35,6 +39,8 @@ class Lookups(Protocol):
 
 class NoLookups:
     """Stands where no store is configured, as in a dry-run: it knows nobody."""
+
+    lasting = True
 
     async def get_many(self, keys: list[str]) -> list[bytes | None]:
         """Give None for every key."""
@@ -109,12 +115,6 @@ def require_text(value: Any, field: str) -> str:
     if type(value) is not str:
         raise Failure(f"{field} is {kind_of(value)}, not a text")
     return value
-
-
-def kind_of(value: Any) -> str:
-    """Name the JSON type of a value, as its user would."""
-    names = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
-    return "null" if value is None else names.get(type(value), "an object")
 
 
 def note_failure(event: Event, name: str, reason: str) -> None:

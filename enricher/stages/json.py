@@ -6,6 +6,8 @@ import json
 import math
 import re
 from bisect import bisect_left
+from collections.abc import Callable
+from functools import cache
 from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
@@ -26,6 +28,12 @@ TOGETHER = 128
 _OPENING = frozenset("{ \t\r\n")
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+@cache
+def _finder() -> Callable[[bytes, int], int]:
+    """Find what makes a single record, or the inside of an envelope, suspicious."""
+    return compile_finder(_SUSPICIOUS)
 
 
 class Json(Stage):
@@ -68,7 +76,7 @@ class Json(Stage):
 
         def decode_any(value: bytes) -> Event | Failure:
             try:
-                return decode_one(value, find(value, 0) >= 0)
+                return decode_one(value)
             except Failure as failure:
                 return failure
             except (ValueError, TypeError, RecursionError) as error:
@@ -89,7 +97,7 @@ class Json(Stage):
                 return None
             found = find(text, 0)
             if found >= 0:
-                ends = list(accumulate(len(value) + 1 for value in values))
+                ends = list(accumulate([len(value) + 1 for value in values]))
                 while found >= 0:
                     number = bisect_left(ends, found)
                     events[number] = decode_any(values[number])
@@ -100,7 +108,7 @@ class Json(Stage):
             events: list[Event | Failure] = []
             for begin in range(0, len(records), TOGETHER):
                 values = [record.value for record in records[begin : begin + TOGETHER]]
-                events.extend(decode_plain(values) or map(decode_any, values))
+                events += decode_plain(values) or map(decode_any, values)
             return events
 
         return decode
@@ -114,28 +122,26 @@ class Json(Stage):
             return ""
         return rf"|{re.escape(orjson.dumps(self.envelope).decode())}\s*:\s*\"[ ]*[{{\\]"
 
-    def decode_one(self, value: bytes, suspicious: bool) -> Event:
+    def decode_one(self, value: bytes) -> Event:
         """Decode a record with every check. Raises Failure and JSONDecodeError."""
         if len(value) > self.max_bytes:
             raise Failure(f"larger than {self.max_bytes} bytes", "TooLarge")
+        event = self.decode_object(value)
+        inner = event.get(self.envelope) if self.envelope else None
+        if type(inner) is str and inner[:1] in _OPENING and is_object(inner):
+            opened = self.decode_object(inner.encode())
+            event = {key: event[key] for key in event if key != self.envelope} | opened
+        return event
+
+    def decode_object(self, value: bytes) -> Event:
+        """Decode one JSON object with every check but that of its size, as `decode_one` does."""
         if value.count(b"{") + value.count(b"[") > self.max_depth:
             check_depth(value, self.max_depth)
-        parsed = self.parse(value) if suspicious else orjson.loads(value)
+        parsed = orjson.loads(value) if _finder()(value, 0) < 0 else self.parse(value)
         if type(parsed) is not dict:
             raise Failure("JSON, but not an object", "NotAnObject")
         event: Event = parsed
-        inner = event.get(self.envelope) if self.envelope else None
-        if type(inner) is str and inner[:1] in _OPENING and is_object(inner):
-            event = self.open_envelope(event, inner.encode())
         return event
-
-    def open_envelope(self, event: Event, value: bytes) -> Event:
-        """Merge the object that the envelope holds. Raises Failure, as `parse` does."""
-        if value.count(b"{") + value.count(b"[") > self.max_depth:
-            check_depth(value, self.max_depth)
-        inner = self.parse(value)
-        merged: Event = {key: event[key] for key in event if key != self.envelope} | inner
-        return merged
 
     def parse(self, value: bytes) -> Any:
         """Parse with care: check every key, keep integers outside 64 bits as text.
