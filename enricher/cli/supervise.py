@@ -27,7 +27,11 @@ def supervise(
         return code
     with TemporaryDirectory(prefix="enricher-") as folder:  # only its owner may look into it
         sockets = [Path(folder) / f"{number}.sock" for number in range(1, count + 1)]
-        commands = [worker_command(number, socket) for number, socket in enumerate(sockets, 1)]
+        is_asked = address is not None or notify.wanted()
+        commands = [
+            worker_command(number, str(Address(path=str(socket))) if is_asked else "off")
+            for number, socket in enumerate(sockets, 1)
+        ]
         return asyncio.run(_run(commands, sockets, address, drain_s))
 
 
@@ -67,11 +71,11 @@ async def _notifying(supervisor: Supervisor, gathered: Gathered) -> AsyncIterato
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def worker_command(number: int, socket: Path) -> list[str]:
+def worker_command(number: int, endpoint: str) -> list[str]:
     """Give this process's own command line, as a worker's."""
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = ["--worker", str(number), "--admin", str(Address(path=str(socket)))]
+    options = ["--worker", str(number), "--admin", endpoint]
     return [sys.executable, "-m", "enricher", *arguments[:end], *options, *arguments[end:]]
 
 

@@ -198,6 +198,30 @@ def test_a_bad_file_keeps_the_old_plan(rig: Rig) -> None:
     assert rig.daemon.wait() == 0, rig.daemon.text
 
 
+def test_templates_are_installed_before_the_swap(rig: Rig) -> None:
+    """A new one is there for the index that it is meant for; one that is refused keeps the old plan."""
+    rig.wait_for_documents()
+    folder = rig.file.parent / "templates" / "elasticsearch" / "index_templates"
+    folder.mkdir(parents=True)
+    template: dict[str, Any] = {
+        "version": 1,
+        "index_patterns": ["reload-p01"],
+        "template": {"mappings": {"properties": {"n": {"type": "keyword"}}}},
+    }
+    (folder / "reload.json").write_bytes(orjson.dumps(template))
+    rig.file.write_text(pipeline(1) + "templates: templates\n")
+    rig.wait_for("reloaded")
+    rig.send(100)
+    rig.wait_for_documents()
+    mapping = rig.elasticsearch.request("GET", "/reload-p01/_mapping")[1]
+    assert mapping["reload-p01"]["mappings"]["properties"]["n"] == {"type": "keyword"}
+    template |= {"version": 2, "template": {"mappings": {"properties": {"n": {"type": "none"}}}}}
+    (folder / "reload.json").write_bytes(orjson.dumps(template))
+    rig.wait_for(KEPT, problem="does not take index_templates/reload.json: 400")
+    assert len(rig.logged("reloaded")) == 1
+    assert rig.elasticsearch.request("DELETE", "/_index_template/reload")[0] == 200
+
+
 def test_sigterm_while_a_reload_waits(rig: Rig) -> None:
     """A swap that waits for a silent Elasticsearch does not hold up the end: the deadline counts."""
     rig.wait_for_documents()
