@@ -23,6 +23,7 @@ sinks or Kafka are not connected yet, the topics are missing, no partitions were
 the brokers do not answer, Elasticsearch is away or answers 401 or 403, dead letters cannot be
 written, or it is stopping. Each reason says where and what to look at. It goes on by itself once
 that is put right, so readiness is for dashboards and load balancers; restarting helps nothing.
+A server is found to be away when it is next needed: for Elasticsearch, by the next record.
 A member of the group that owns no partition, because there are fewer than members, is ready."""
 _SYSTEMD = """With `Type=notify` the unit is active once the run is ready; while servers are waited
 for, the start's time-out is extended and `systemctl status` shows the reason. `STOPPING=1` and

@@ -51,11 +51,12 @@ class Lag:
         while True:
             await asyncio.sleep(seconds)
             owned = list(self._consumer.assignment())
-            if not owned:
-                continue
             try:
                 async with asyncio.timeout(_PATIENCE_S):
-                    self._ends = await self._consumer.end_offsets(owned)
+                    if owned:
+                        self._ends = await self._consumer.end_offsets(owned)
+                    else:
+                        await self._consumer.topics()
                 self.unreachable = None
             except TimeoutError:
                 self.unreachable = unreachable(self._brokers, f"no answer in {_PATIENCE_S:g} s")

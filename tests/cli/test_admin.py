@@ -189,6 +189,7 @@ from enricher.cli import logs
 logs.configure(sys.argv[1], sys.argv[2])
 log = structlog.get_logger("x")
 log.info("hello", amount="₹5")
+key = "".join(["s3", "cret"])
 try:
     raise ValueError("two\\nlines")
 except ValueError:
@@ -225,5 +226,7 @@ def test_the_log_for_people_and_its_level() -> None:
     assert "hello" in text
     assert "amount=₹5" in text
     assert "\x1b" not in text  # no colours in a file
+    assert "ValueError: two" in text
+    assert "s3cret" not in text  # nor the values of variables
     events = [orjson.loads(line)["event"] for line in logged("json", "error")]
     assert events == ["it failed", "broken"]
