@@ -29,8 +29,15 @@ _SYSTEMD = """With `Type=notify` the unit is active once the run is ready; while
 for, the start's time-out is extended and `systemctl status` shows the reason. `STOPPING=1` and
 `RELOADING=1` are sent, and `WATCHDOG=1` where `WatchdogSec=` is set: from the event loop, so that
 a run that hangs is restarted."""
+_WORKERS = """With `--workers N` the supervisor serves these pages for all. `/metrics` merges what the
+workers say, each sample with a label `worker`, and adds `enricher_workers` (wanted),
+`enricher_workers_alive`, `enricher_worker_up{worker}` (1 where it answered within a second) and
+`enricher_worker_restarts_total{worker}`. It is ready when every worker is, and each reason names
+its worker; `/status` has a list `workers`. A worker that does not answer is reported down, the
+others are served all the same."""
 _WORTH_AN_ALERT = {
     "enricher_ready == 0": "for some minutes: records do not flow; /health/ready says why",
+    "increase(enricher_worker_restarts_total[15m]) > 3": "a worker dies again and again",
     "max(enricher_kafka_watermark_age_seconds) > 300": "a record has waited for long",
     "sum(enricher_kafka_lag_records) > 1e6": "it does not keep up; more workers, or a slow sink",
     "increase(enricher_kafka_out_of_range_total[1h]) > 0": "records were deleted unread: the one "
@@ -55,6 +62,7 @@ def metrics_page() -> str:
             f"## Metrics\n\n{_METRICS}",
             table(("metric", "type", "labels", "meaning"), lines),
             f"## Health\n\n{_HEALTH}",
+            f"## Workers\n\n{_WORKERS}",
             f"## Worth an alert\n\n{table(('condition', 'says'), alerts)}",
             f"## systemd\n\n{_SYSTEMD}",
         ],

@@ -49,7 +49,8 @@ SHOWN_ALERTS = 10
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
               help="Processes that share the partitions; each has its own budget.")  # fmt: skip
-@click.option("--worker", type=click.IntRange(1), hidden=True)  # of a supervisor: which one
+@click.option("--worker", type=click.IntRange(1), hidden=True,
+              help="Set by the supervisor: which worker this is.")  # fmt: skip
 @click.option("--watch/--no-watch", default=True, show_default=True,
               help="Reload when the pipeline or a file it uses changes.")  # fmt: skip
 @click.option("--admin", metavar="ADDRESS", envvar="ENRICHER_ADMIN", show_envvar=True,
