@@ -29,8 +29,8 @@ _SYSTEMD = """With `Type=notify` the unit is active once the run is ready; while
 for, the start's time-out is extended and `systemctl status` shows the reason. `STOPPING=1` and
 `RELOADING=1` are sent, and `WATCHDOG=1` where `WatchdogSec=` is set: from the event loop, so that
 a run that hangs is restarted."""
-_WORKERS = """With `--workers N` the supervisor serves these pages for all. `/metrics` merges what the
-workers say, each sample with a label `worker`, and adds `enricher_workers` (wanted),
+_WORKERS = """With `--workers N` the supervisor serves these pages for all. `/metrics` merges what
+the workers say, each sample with a label `worker`, and adds `enricher_workers` (wanted),
 `enricher_workers_alive`, `enricher_worker_up{worker}` (1 where it answered within a second) and
 `enricher_worker_restarts_total{worker}`. It is ready when every worker is, and each reason names
 its worker; `/status` has a list `workers`. A worker that does not answer is reported down, the
