@@ -135,6 +135,11 @@ class PipelineConfig:
     """Of the file's text; names the rules that a dead letter was made under."""
 
     @property
+    def label(self) -> str:
+        """Give name and hash, as dead letters show them."""
+        return f"{self.pipeline.name}@{self.digest}"
+
+    @property
     def folder(self) -> Path:
         """Give the folder that relative paths start from."""
         return self.file.parent

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 )
 
 from enricher.connections import KafkaConnection
+from enricher.histogram import Histogram
 from enricher.kafka import cluster
 
 log = structlog.get_logger(__name__)
@@ -77,6 +78,8 @@ class Producer:
     def __init__(self, connection: KafkaConnection, *, max_message_bytes: int = 1 << 20) -> None:
         self.retries = 0
         """Batches that were sent again by a new producer."""
+        self.latency = Histogram()
+        """Of rounds of requests, one to each partition, in seconds."""
         self.blocked: str | None = None
         """Why nothing can be written at the moment, for readiness."""
         self.max_message_bytes = max_message_bytes
@@ -164,7 +167,8 @@ class Producer:
         for message in messages:
             by_topic.setdefault(message.topic, []).append(message)
         work = (self._send_topic(topic, group) for topic, group in by_topic.items())
-        failed = await self._patiently(asyncio.gather(*work))
+        with self.latency.time():
+            failed = await self._patiently(asyncio.gather(*work))
         return [failure for failures in failed for failure in failures]
 
     async def _patiently(self, work: Awaitable[Any]) -> Any:

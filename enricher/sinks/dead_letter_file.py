@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from enricher.histogram import Histogram
 from enricher.model import DeadLetter, Record, UserError
 from enricher.waiting import Backoff, Notice
 
@@ -32,10 +33,13 @@ class DeadLetterFile:
                 holds the records as they came.
             backoff: how long to wait while the disk is full.
         """
+        self.pipeline = ""
         self.retries = 0
         """Batches that were written again."""
         self.blocked: str | None = None
         """Why nothing can be written at the moment, for readiness."""
+        self.latency = Histogram()
+        """Of writes with their fsync, in seconds."""
         self._path = path
         self._backoff = backoff or Backoff()
         self._notice = Notice()
@@ -71,7 +75,8 @@ class DeadLetterFile:
         attempt = 0
         while True:
             try:
-                await asyncio.to_thread(self._append, data)
+                with self.latency.time():
+                    await asyncio.to_thread(self._append, data)
             except OSError as error:
                 self.blocked = f"{self._path} cannot be written ({error.strerror}); retrying"
                 self._notice.error(self.blocked)

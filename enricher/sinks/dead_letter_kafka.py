@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from enricher.connections import KafkaConnection
+from enricher.histogram import Histogram
 from enricher.kafka.producer import Message, Producer, Refusal
 from enricher.model import DeadLetter, Record
 
@@ -47,7 +48,7 @@ class DeadLetterTopic:
     ) -> None:
         self._connection = connection
         self._topic = topic
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._producer = Producer(connection, max_message_bytes=max_message_bytes)
 
     @property
@@ -59,6 +60,11 @@ class DeadLetterTopic:
     def retries(self) -> int:
         """Batches that were sent again."""
         return self._producer.retries
+
+    @property
+    def latency(self) -> Histogram:
+        """Of rounds of requests, in seconds."""
+        return self._producer.latency
 
     async def open(self) -> None:
         """Connect, waiting while the cluster is away, and make the topic if it is missing."""
@@ -127,7 +133,7 @@ class DeadLetterTopic:
             ("stage", letter.stage.encode()),
             ("error", letter.error.encode()),
             ("reason", letter.reason.encode(errors="replace")[:_REASON]),
-            ("pipeline", self._pipeline.encode()),
+            ("pipeline", self.pipeline.encode()),
             ("time", now.encode()),
         )
         return Message(self._topic, record.id.encode(), record.value, headers)
