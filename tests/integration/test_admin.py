@@ -147,7 +147,7 @@ def test_the_counters_under_full_load_equal_the_ledger(
         "ELASTICSEARCH_SHARDS": "1",
         "REDIS_URL": valkey.url,
     }
-    records = [*generate(15_000, seed=3), *fit(hostile(300, seed=3))]
+    records = [*generate(8_000, seed=3), *fit(hostile(200, seed=3))]
     sent = asyncio.run(ledger.send(kafka.bootstrap, records))
     known = FileLookups.__new__(FileLookups)
     known._values = dict(users())
@@ -184,7 +184,7 @@ def test_the_counters_under_full_load_equal_the_ledger(
     assert sum(final["enricher_kafka_watermark_age_seconds"].values()) == 0
     assert sum(final["enricher_kafka_assigned_partitions"].values()) == 16
     assert sum(final["enricher_kafka_commits_total"].values()) >= 1
-    assert final["enricher_sink_request_duration_seconds_count"]["elasticsearch"] >= 15
+    assert final["enricher_sink_request_duration_seconds_count"]["elasticsearch"] >= 8
     assert final["enricher_bytes_in_flight"][""] == 0
     assert len(status["sources"]["kafka"]["partitions"]) == 16
     assert status["documents"] == documents
