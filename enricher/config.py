@@ -73,7 +73,8 @@ class DeadLetters(BaseModel):
     topic: str | None = Field(
         default=None,
         pattern=r"^[a-zA-Z0-9._-]{1,249}$",
-        description="Of `connections.kafka`; `dead-letters` where neither is given.",
+        description="Of `connections.kafka`; `dead-letters` where neither is given. Pipelines that "
+        "read the same topics need one each: a letter's key is its record's id.",
     )
     file: File = Field(default=None, description="A file of JSON lines in place of the topic.")
 

@@ -51,6 +51,8 @@ class Message(NamedTuple):
     value: bytes | None
     """None deletes the key from a compacted topic (a tombstone)."""
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+    """None: the key's."""
 
     @property
     def size(self) -> int:
@@ -199,7 +201,9 @@ class Producer:
             return [(message, error) for message in messages]
         by_partition: dict[int, list[Message]] = {}
         for message in messages:
-            by_partition.setdefault(partition_of(message.key, count), []).append(message)
+            at = message.partition
+            at = partition_of(message.key, count) if at is None else at
+            by_partition.setdefault(at, []).append(message)
         work = (self._send_partition(topic, at, group) for at, group in by_partition.items())
         return [failure for failures in await asyncio.gather(*work) for failure in failures]
 
@@ -212,7 +216,7 @@ class Producer:
             batch = self._producer.create_batch()
             count = 0
             for message in rest:
-                _, key, value, headers = message
+                _, key, value, headers, _ = message
                 if not batch.append(timestamp=None, key=key, value=value, headers=list(headers)):
                     break  # it is full; the first message always fits
                 count += 1
