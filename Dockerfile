@@ -36,6 +36,10 @@ WORKDIR /app
 COPY pipelines ./pipelines
 COPY templates ./templates
 
+# Of a daemon (`run`): whether records can flow. Other commands end by themselves.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9600/health/ready', timeout=5)"]
+
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["enricher"]
 CMD ["--help"]

@@ -59,7 +59,9 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
 def step_of(stage: Stage, function: object) -> Step:
     """Describe a compiled stage for the plan."""
     written = stage.writes()
-    is_batch = inspect.iscoroutinefunction(function)
+    is_batch = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        function.__call__  # type: ignore[operator]
+    )
     parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
     return Step(
         name=stage.name or stage.kind,
@@ -67,6 +69,7 @@ def step_of(stage: Stage, function: object) -> Step:
         when=compile_predicate(stage.when) if stage.when else None,
         dead_letter=stage.on_error == "dead_letter",
         drops=stage.drops,
+        repeats=stage.repeats(),
         is_batch=is_batch,
         takes_record=not is_batch and len(parameters) > 1,
         writes=None if written is None else frozenset(path.parse(field)[0] for field in written),
@@ -87,7 +90,7 @@ def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]])
         RouteStep(
             when=compile_predicate(route.when) if route.when else None,
             sink=route.sink,
-            name_index=route.namer(config.pipeline.window),
+            namer=route.namer(config.pipeline.window),
             identify=route.identifier(),
         )
         for route in config.pipeline.routes

@@ -73,7 +73,8 @@ class DeadLetters(BaseModel):
     topic: str | None = Field(
         default=None,
         pattern=r"^[a-zA-Z0-9._-]{1,249}$",
-        description="Of `connections.kafka`; `dead-letters` where neither is given.",
+        description="Of `connections.kafka`; `dead-letters` where neither is given. Pipelines that "
+        "read the same topics need one each: a letter's key is its record's id.",
     )
     file: File = Field(default=None, description="A file of JSON lines in place of the topic.")
 
@@ -133,6 +134,11 @@ class PipelineConfig:
     file: Path
     digest: str
     """Of the file's text; names the rules that a dead letter was made under."""
+
+    @property
+    def label(self) -> str:
+        """Give name and hash, as dead letters show them."""
+        return f"{self.pipeline.name}@{self.digest}"
 
     @property
     def folder(self) -> Path:

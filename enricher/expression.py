@@ -126,6 +126,8 @@ class _Compiler:
             return inside if isinstance(op, ast.In) else f"(not {inside})"
         if isinstance(op, ast.Eq | ast.NotEq):
             sign = "==" if isinstance(op, ast.Eq) else "!="
+            if self.visit(right) == "None":  # the same for every value that JSON has, and cheaper
+                sign = "is" if isinstance(op, ast.Eq) else "is not"
             return f"({self.visit(left)} {sign} {self.visit(right)})"
         sign, first, second = _ORDER[type(op)], self.visit(left), self.visit(right)
         if isinstance(right, ast.Constant) and is_number(right.value):

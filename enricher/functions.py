@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
+from enricher.model import Failure
 from enricher.pattern import compile_pattern
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+INT64 = range(-(2**63), 2**63)
+MAX_DIGITS = 400
+"""Characters of a text that may still be a number."""
 
 
 def is_number(value: object) -> bool:
     """Say whether a value is a number; a boolean is none."""
     return type(value) is int or type(value) is float
+
+
+def kind_of(value: Any) -> str:
+    """Name the JSON type of a value, as its user would."""
+    names = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
+    return "null" if value is None else names.get(type(value), "an object")
+
+
+def to_number(value: Any, field: str) -> int | float:
+    """Read a number from a text. Raises `Failure`."""
+    text = value.strip() if type(value) is str else None
+    if text is None:
+        raise Failure(f"{field} is {kind_of(value)}, not a number")
+    if len(text) <= MAX_DIGITS and _INTEGER.fullmatch(text):
+        number: int | float = int(text)
+        if number not in INT64:
+            raise Failure(f"{field} is an integer outside 64 bits")
+        return number
+    if len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    raise Failure(f"{field} is no number: {value[:40]!r}")
 
 
 def is_finite(value: object) -> bool:

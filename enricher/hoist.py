@@ -19,7 +19,7 @@ def hoist(body: list[ast.stmt], written: Iterable[str]) -> list[ast.stmt]:
         written: fields that the body may write or remove.
     """
     taken = set(written)
-    reads = Counter(field for part in body for field in _reads(part))
+    reads = Counter(field for part in body for field in fields_read(part))
     locals_by_field = {
         field: f"field_{number}"
         for number, (field, uses) in enumerate(reads.items())
@@ -54,7 +54,8 @@ def _field_of(node: ast.AST) -> str | None:
     return None
 
 
-def _reads(tree: ast.AST) -> list[str]:
+def fields_read(tree: ast.AST) -> list[str]:
+    """Give every field that is read by `event.get('…')`, as often as it is."""
     return [field for node in ast.walk(tree) if (field := _field_of(node)) is not None]
 
 

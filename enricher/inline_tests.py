@@ -74,6 +74,8 @@ class Result(NamedTuple):
 class TestLookups:
     """Answers from the `lookups:` of the test that runs."""
 
+    lasting = False
+
     __test__ = False  # no class of pytest's
 
     def __init__(self) -> None:

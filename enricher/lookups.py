@@ -15,6 +15,8 @@ from enricher.stages.base import Lookups, NoLookups
 class RedisLookups:
     """Asks Redis with one MGET; connects when it is first asked."""
 
+    lasting = True
+
     def __init__(self, connection: RedisConnection) -> None:
         """Prepare, without touching the network. Raises UserError for a URL of no use."""
         from redis.asyncio import Redis
@@ -47,6 +49,8 @@ class RedisLookups:
 
 class FileLookups:
     """Answers from a file of `{"key": …, "value": …}` lines, read once."""
+
+    lasting = True
 
     def __init__(self, file: Path) -> None:
         self._values = read_lookups(file)

@@ -137,10 +137,28 @@ class ConfigError(UserError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
+class Progress(NamedTuple):
+    """How far one partition of a source is settled."""
+
+    topic: str
+    partition: int
+    watermark: int | None
+    """The offset below which all is settled; None before that is known."""
+    lag: int | None
+    """Offsets between the watermark and the end of the partition; None before both are known."""
+    age_s: float
+    """Seconds since the oldest delivery that is not settled; 0 when all is."""
+
+
 class Source(Protocol):
     """Reads records and takes their acknowledgement."""
 
     name: str
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing can be read at the moment, for readiness; None while all is well."""
+        return None
 
     def deliveries(self) -> AsyncIterator[Delivery]:
         """Yield deliveries until `stop()` is called or the input ends."""
@@ -150,6 +168,10 @@ class Source(Protocol):
         """Make `deliveries()` end soon; acknowledgements still count until `close()`."""
         ...
 
+    async def commit(self) -> bool:
+        """Make what is acknowledged outlast a crash now; False where that has to wait."""
+        ...
+
     async def close(self) -> None:
         """Commit what is acknowledged and free the connection."""
         ...
@@ -157,6 +179,11 @@ class Source(Protocol):
 
 class Sink(Protocol):
     """Writes documents and answers for each of them."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing can be written at the moment, for readiness; None while all is well."""
+        return None
 
     async def open(self) -> None:
         """Connect, waiting with backoff while the server is away."""
@@ -173,6 +200,14 @@ class Sink(Protocol):
 
 class DeadLetterSink(Protocol):
     """Keeps dead letters; returns only once they are durable."""
+
+    pipeline: str
+    """Name and hash of the pipeline, for whoever reads a letter."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing can be written at the moment, for readiness; None while all is well."""
+        return None
 
     async def open(self) -> None:
         """Connect, waiting with backoff while the server is away."""

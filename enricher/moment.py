@@ -1,7 +1,8 @@
 """Times of events: read once, kept by the hour.
 
 A wall-clock offset holds for a whole minute and a date for a whole hour, so they are worked out
-once and looked up after that. `MOMENTS` maps the full text of a local time to its hour.
+once and looked up after that. `LAST` is the time at hand: whoever asks for the hour of an event's
+time asks right after the stage that wrote it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Moment:
         return to_epoch_ms(datetime.fromisoformat(text))
 
 
-MOMENTS: dict[str, Moment] = {}
+LAST: list[Any] = [None, None]
+"""The text that was written or read last, and its hour."""
 
 
 def to_epoch_ms(time: datetime) -> int:
@@ -92,15 +94,17 @@ def read(text: str, default: tzinfo) -> datetime:
 
 def moment(text: Any) -> Moment | None:
     """Give the hour of a time that carries an offset; None where the value is no such time."""
-    found = MOMENTS.get(text) if type(text) is str else None
-    if found is None and type(text) is str:
-        try:
-            time = datetime.fromisoformat(text)
-            found = hour_of(time) if time.tzinfo else None
-        except (ValueError, OverflowError):
-            return None
-        if found is not None:
-            keep(text, found)
+    if text is LAST[0]:
+        found: Moment | None = LAST[1]
+        return found
+    if type(text) is not str:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        found = hour_of(time) if time.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+    LAST[:] = text, found
     return found
 
 
@@ -118,13 +122,6 @@ def hour_of(time: datetime) -> Moment:
     return found
 
 
-def keep(text: str, found: Moment) -> None:
-    """Remember the hour of a text; the cache is bounded."""
-    if len(MOMENTS) >= LIMIT:
-        MOMENTS.clear()
-    MOMENTS[text] = found
-
-
 class Converter:
     """Converts ISO 8601 text to local ISO 8601 text, with the fraction that was given."""
 
@@ -139,23 +136,17 @@ class Converter:
 
         Raises ValueError or OverflowError for a text that is no time within the calendar.
         """
-        if len(text) > 16 and text[-1] == "Z":
-            known = self._minutes.get(text[:16])
-            rest = text[16:-1]
+        if text[-1:] == "Z":
+            known, rest = self._minutes.get(text[:16]), text[16:-1]
         elif text[-6:-5] in _SIGNS:
-            known = self._minutes.get(text[:16] + text[-6:])
-            rest = text[16:-6]
+            known, rest = self._minutes.get(text[:16] + text[-6:]), text[16:-6]
         else:
-            known = self._minutes.get(text[:16] + _NAIVE)
-            rest = text[16:]
-        if known is None or (len(rest) != 3 and (len(rest) < 5 or rest[3] != ".")):
+            known, rest = self._minutes.get(text[:16] + _NAIVE), text[16:]
+        if known is None or (rest[3:4] != "." if len(rest) > 4 else len(rest) != 3):
             return self._convert_any(text)
         _validate(text)
-        prefix, offset, found = known
-        converted = prefix + rest + offset
-        if len(MOMENTS) >= LIMIT:
-            MOMENTS.clear()
-        MOMENTS[converted] = found
+        prefix, offset, LAST[1] = known
+        converted = LAST[0] = f"{prefix}{rest}{offset}"
         return converted
 
     def _convert_any(self, text: str) -> str:
@@ -165,7 +156,7 @@ class Converter:
         whole = local.replace(microsecond=0).isoformat()
         converted = f"{whole[:-6]}.{fraction[1]}{whole[-6:]}" if fraction else whole
         found = hour_of(local)
-        keep(converted, found)
+        LAST[:] = converted, found
         if _CANONICAL.fullmatch(text) and not local.utcoffset() % _MINUTE:  # type: ignore[operator]
             if len(self._minutes) >= LIMIT:
                 self._minutes.clear()
@@ -181,5 +172,5 @@ class Converter:
         except (OSError, ValueError) as error:
             raise OverflowError(str(error)) from None
         converted = local.isoformat(timespec="milliseconds")
-        keep(converted, hour_of(local))
+        LAST[:] = converted, hour_of(local)
         return converted

@@ -7,13 +7,14 @@ stands between two loops. The plan does no I/O of its own and is never changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from enricher.fast import Fast, build_fast
 from enricher.loop import Ending, Events, Loop, Outcomes, Step, describe, generate
-from enricher.model import DeadLetter, Outcome, Record
+from enricher.model import DeadLetter, Event, Failure, Outcome, Record
 from enricher.stages.base import Decoder, note_failure
 
 
@@ -34,6 +35,49 @@ class Clock:
 
 
 @dataclass(slots=True)
+class Bet:
+    """The bet that events do not bring the fields that the plan adds, and how it goes."""
+
+    _fast: Fast | None = None
+    _present: set[str] = field(default_factory=set)
+    """Fields that events were seen to bring."""
+    _records: int = 0
+    _lost: int = 0
+    _rounds: int = 0
+
+    def fast(self, plan: Plan, records: Sequence[Record]) -> Fast | None:
+        """Give the fast way; generated for the first batch, and again when the bet goes badly."""
+        if self._rounds == 0 or (self._lost > MOST_LOST * self._records and self._records > ENOUGH):
+            self._records = self._lost = 0
+            self._rounds += 1
+            self._see(plan.decode(list(records[:SEEN])))
+            present = frozenset(self._present)
+            allowed = self._rounds <= MOST_ROUNDS
+            made = build_fast(plan.decode, plan.steps, plan.ending, present) if allowed else None
+            self._fast = made
+        self._records += len(records)
+        return self._fast
+
+    def lose(self, unfit: Sequence[Event | Failure]) -> None:
+        """Note the events of a batch that were unfit."""
+        self._lost += len(unfit)
+        self._see(unfit[:SEEN])
+
+    def _see(self, events: Sequence[Event | Failure]) -> None:
+        self._present.update(*(event for event in events if type(event) is dict))
+
+
+MOST_LOST = 0.1
+"""Share of unfit events from which on it is better to give the fields up that they bring."""
+ENOUGH = 1000
+"""Records from which on that share means something."""
+MOST_ROUNDS = 4
+"""Loops that are generated before the plain way is taken for good."""
+SEEN = 100
+"""Events of a batch that are looked at for the fields that they bring."""
+
+
+@dataclass(slots=True)
 class Plan:
     """A compiled pipeline. `process()` gives one outcome for each record, in order."""
 
@@ -47,15 +91,30 @@ class Plan:
     single: tuple[Loop | Step, ...] = ()
     """One loop for each step and one for the ending: for explain and for the cost by stage."""
     decoder_name: str = "json"
+    bet: Bet = field(default_factory=Bet)
 
     async def process(self, records: Sequence[Record]) -> list[Outcome]:
-        """Give every record its one outcome."""
+        """Give every record its one outcome: the fast way, or the plain one where that is unfit."""
+        fast = self.bet.fast(self, records)
+        if fast is None:
+            return await self._process_plainly(records)
+        events, outcomes = self.start(records, self.decode.quickly)
+        unfit = await fast.run(records, events, outcomes)
+        if unfit:  # decoded anew: the fast way may have left its marks on them
+            left = [records[number] for number in unfit]
+            self.bet.lose(self.decode(left))
+            done = await self._process_plainly(left)
+            for number, outcome in zip(unfit, done, strict=True):
+                outcomes[number] = outcome
+        return outcomes  # type: ignore[return-value]  # the ending leaves no None
+
+    async def _process_plainly(self, records: Sequence[Record]) -> list[Outcome]:
         if not self.fused:
             self.fused = tuple(fuse(self.steps, self.ending))
-        events, outcomes = self.start(records)
+        events, outcomes = self.start(records, self.decode)
         for part in self.fused:
             await run_part(part, records, events, outcomes)
-        return outcomes  # type: ignore[return-value]  # the ending leaves no None
+        return outcomes  # type: ignore[return-value]
 
     async def process_timed(
         self, records: Sequence[Record], cost_ns: dict[str, int]
@@ -74,17 +133,22 @@ class Plan:
             begin = end
         return outcomes  # type: ignore[return-value]
 
-    def start(self, records: Sequence[Record]) -> tuple[Events, Outcomes]:
+    def start(
+        self,
+        records: Sequence[Record],
+        decode: Callable[[list[Record]], list[Event | Failure]] | None = None,
+    ) -> tuple[Events, Outcomes]:
         """Decode a batch."""
         self.clock.tick()
-        decoded = self.decode(list(records))
+        decoded: list[Any] = (decode or self.decode)(list(records))
         outcomes: Outcomes = [None] * len(records)
-        for number, event in enumerate(decoded):
-            if type(event) is not dict:
-                reason, error = str(event), getattr(event, "error", "Failure")
-                outcomes[number] = DeadLetter(records[number], self.decoder_name, error, reason)
-                decoded[number] = None  # type: ignore[call-overload]
-        return decoded, outcomes  # type: ignore[return-value]
+        if set(map(type, decoded)) - {dict}:
+            for number, event in enumerate(decoded):
+                if type(event) is not dict:
+                    reason, error = str(event), getattr(event, "error", "Failure")
+                    outcomes[number] = DeadLetter(records[number], self.decoder_name, error, reason)
+                    decoded[number] = None
+        return decoded, outcomes
 
 
 async def run_part(

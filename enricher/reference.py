@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from enricher import pages
+from enricher import admin_page, pages
 from enricher.cli import cli
 from enricher.schema import pipeline_schema
 
@@ -28,6 +28,7 @@ def files() -> dict[str, str]:
         "docs/sinks.md": pages.sinks_page(),
         "docs/pipeline.md": pages.pipeline_page(),
         "docs/expressions.md": pages.expressions_page(),
+        "docs/metrics.md": admin_page.metrics_page(),
         "docs/cli.md": cli_page(),
         "pipelines/pipeline.schema.json": schema_text(),
     }

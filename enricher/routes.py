@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from enricher import path, template
 from enricher.connections import STRICT
 from enricher.expression import Predicate
-from enricher.model import Event, Record
-from enricher.moment import LIMIT, MOMENTS, Moment, moment
+from enricher.inline import define
+from enricher.model import Event
+from enricher.moment import LAST, LIMIT, Moment, moment
 from enricher.template import Template
 
 DAY_MS = 86_400_000
@@ -129,34 +130,47 @@ class Route(BaseModel):
         """Give the name of the sink."""
         return next(sink for sink in self.sinks if getattr(self, sink) is not None)
 
-    def namer(self, window: Window) -> Callable[[Event, Record], str | None]:
-        """Build the function that names the index; None where a field does not allow it."""
+    def namer(self, window: Window) -> IndexNamer:
+        """Build what names the index."""
         if self.elasticsearch is not None:
             return index_namer(self.elasticsearch, window)
-        name = self.kafka.topic if self.kafka else "console"
-        return lambda _event, _record: name
+        return fixed_namer(self.kafka.topic if self.kafka else "console")
 
-    def identifier(self) -> Callable[[Event], str | None] | None:
-        """Build the function that gives the document's own id, None where the record's counts."""
+    def identifier(self) -> Callable[[Event], Any] | None:
+        """Build the function that gives the document's own id, to be checked by `fit_id`."""
         if self.elasticsearch is None or self.elasticsearch.id is None:
             return None
         parts = template.parse(self.elasticsearch.id)
-        render: Callable[[Event], Any] = (
-            path.getter(path.render(parts[0].keys))
-            if len(parts) == 1 and parts[0].keys and not parts[0].format
-            else template.renderer(self.elasticsearch.id)
-        )
-
-        def identify(event: Event) -> str | None:
-            text = render(event)
-            if type(text) is str and text and len(text.encode()) <= MAX_ID_BYTES:
-                return text
-            return None
-
-        return identify
+        if len(parts) == 1 and parts[0].keys and not parts[0].format:
+            return path.getter(path.render(parts[0].keys))
+        return template.renderer(self.elasticsearch.id)
 
 
-def index_namer(target: IndexTarget, window: Window) -> Callable[[Event, Record], str | None]:
+def fit_id(value: Any) -> str | None:
+    """Give a text that can be an id; None where the record's own counts."""
+    if type(value) is str and value and len(value.encode()) <= MAX_ID_BYTES:
+        return value
+    return None
+
+
+class IndexNamer(NamedTuple):
+    """Names an index by an event's time and, in some, by allowed values of its fields."""
+
+    time: Callable[[Event], Any]
+    """Reads the time that stands in the name; None where none does."""
+    name: Callable[[Any, int | None, Event], str | None]
+    """Gives the name by that time, the record's timestamp (ms) and the event; None where a field
+    is missing or not allowed."""
+    needs_event: bool = False
+    """Whether the name depends on more of the event than its time."""
+
+
+def fixed_namer(name: str) -> IndexNamer:
+    """Build what gives one name to all."""
+    return IndexNamer(define(("event",), "None"), lambda _time, _timestamp, _event: name)
+
+
+def index_namer(target: IndexTarget, window: Window) -> IndexNamer:
     """Build the function that names an index from an event's time and allowed values.
 
     An event without a time, or with one outside the window around its record's timestamp, goes
@@ -165,18 +179,22 @@ def index_namer(target: IndexTarget, window: Window) -> Callable[[Event, Record]
     parts = template.parse(target.index)
     time_part = next((part for part in parts if part.format), None)
     name_values = value_namer(parts, target.allowed)
+    is_fixed = not any(part.keys and not part.format for part in parts)
+    if time_part is None and is_fixed:
+        return fixed_namer(target.index)
     if time_part is None:
-        return lambda event, _record: name_values(event, "")
-    get, moments, read = path.getter(path.render(time_part.keys)), MOMENTS, moment
+        no_time = define(("event",), "None")
+        return IndexNamer(
+            no_time, lambda _time, _timestamp, event: name_values(event, ""), needs_event=True
+        )
+    last, read = LAST, moment
     in_range = range_check(window)
     out_of_range = f"{parts[0].literal.rstrip('-._')}-outofrange"
-    is_fixed = not any(part.keys and not part.format for part in parts)
     certain = certain_timestamps(window)
     names: dict[Moment, tuple[int, int, bool, str]] = {}
 
-    def name(event: Event, record: Record) -> str | None:
-        value, timestamp = get(event), record.timestamp
-        time = (moments.get(value) if type(value) is str else None) or read(value)
+    def name(value: Any, timestamp: int | None, event: Event) -> str | None:
+        time = last[1] if value is last[0] else read(value)
         known = names.get(time)  # type: ignore[arg-type]  # None is never a key
         if known is not None:
             earliest, latest, is_sane, index = known
@@ -191,7 +209,7 @@ def index_namer(target: IndexTarget, window: Window) -> Callable[[Event, Record]
             names[time] = (*certain(time), 2000 <= time.year <= 2100, found)
         return found
 
-    return name
+    return IndexNamer(path.getter(path.render(time_part.keys)), name, not is_fixed)
 
 
 def value_namer(

@@ -8,8 +8,8 @@ A delivery whose task fails is never acknowledged: it is read again after a rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from enricher.model import (
     Sink,
     Source,
 )
+from enricher.tally import Reloads, Tally
 
 DEFAULT_BUDGET_MIB = 24
 """Mebibytes in flight: records, the documents made of them, and what Python needs around both."""
@@ -48,41 +49,6 @@ class Processor(Protocol):
     ) -> list[Outcome]:
         """Do the same, and add up the cost of each stage in nanoseconds."""
         ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the records so far; the numbers of the summary."""
-
-    records: int = 0
-    """Settled, and acknowledged to the source."""
-    documents: dict[str, int] = field(default_factory=dict)
-    """By index."""
-    alerts: dict[str, int] = field(default_factory=dict)
-    dead_letters: dict[str, int] = field(default_factory=dict)
-    """By `stage: error`."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """By stage."""
-    cost_ns: dict[str, int] = field(default_factory=dict)
-    """By stage, over the sampled records."""
-    sampled: int = 0
-    """Records whose cost was measured."""
-
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Count settled outcomes."""
-        for outcome in outcomes:
-            if type(outcome) is Document:
-                _count(self.documents, outcome.index)
-                for alert in outcome.alerts:
-                    _count(self.alerts, alert.name)
-            elif type(outcome) is DeadLetter:
-                _count(self.dead_letters, f"{outcome.stage}: {outcome.error}")
-            else:
-                _count(self.dropped, outcome.stage)  # type: ignore[union-attr]
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
 
 
 class Budget:
@@ -124,9 +90,45 @@ class Runtime:
     on_alert: Callable[[Alert], None] | None = None
     drain_s: float = 30.0
     """How long the deliveries under way may take once reading has stopped."""
+    pipeline: str = ""
+    """Name of the plan, for whoever watches; so are the rest."""
+    digest: str = ""
+    reloads: Reloads = field(default_factory=Reloads)
+    opened: bool = False
+    """Whether every sink is connected."""
     _settling: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: list[BaseException] = field(default_factory=list)
     _deliveries: int = 0
+    _under_way: int = 0
+    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no delivery is between the gate and its end."""
+    _gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while what the sources yield may go on to the plan."""
+    _ending: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin with the gate open and nothing under way."""
+        self._gate.set()
+        self._quiet.set()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Hold back what is read while all that went before is settled and committed.
+
+        Nothing is held back any more once reading has ended.
+        """
+        try:
+            while True:
+                if not self._ending:
+                    self._gate.clear()
+                await self._quiet.wait()
+                if all([await source.commit() for source in self.sources]):
+                    break
+                self._gate.set()  # a rebalance waits for what is held back, and ends only then
+                await asyncio.sleep(1.0)
+            yield
+        finally:
+            self._gate.set()
 
     async def run(self, stopping: asyncio.Event) -> bool:
         """Run until the sources end or `stopping` is set.
@@ -143,10 +145,16 @@ class Runtime:
                 stack.push_async_callback(sink.close)
             if not await _unless(stopping, _open(outputs)):
                 return True
+            self.opened = True
             for source in self.sources:
                 stack.push_async_callback(source.close)
             await self._read(stopping)
             return await self._drain()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that are read and not settled."""
+        return len(self._settling)
 
     async def _read(self, stopping: asyncio.Event) -> None:
         """Read until every source has ended; one that fails ends the others in order."""
@@ -166,6 +174,8 @@ class Runtime:
         self._stop_reading()
 
     def _stop_reading(self) -> None:
+        self._ending = True
+        self._gate.set()
         for source in self.sources:
             source.stop()
         self.budget.release()
@@ -179,18 +189,28 @@ class Runtime:
 
     async def _pump(self, source: Source) -> None:
         async for delivery in source.deliveries():
+            await self._gate.wait()
+            self._under_way += 1
+            self._quiet.clear()
             outcomes = await self._enrich(delivery.records)
             size = footprint(delivery, outcomes)
             self.budget.add(size)
             task = asyncio.create_task(self._settle(delivery, outcomes, size))
             self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+            task.add_done_callback(self._end)
             task.add_done_callback(self._note_failure)
             await asyncio.sleep(0)  # lets the writers and the heartbeats have their turn
             await self.budget.wait()
 
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        self._under_way -= 1
+        if not self._under_way:
+            self._quiet.set()
+
     async def _enrich(self, records: Sequence[Record]) -> list[Outcome]:
         self._deliveries += 1
+        self.tally.read += len(records)
         if self._deliveries != 1 and self._deliveries % SAMPLE_EVERY != WARM:
             return await self.plan.process(records)
         if self._deliveries == WARM:

@@ -18,6 +18,9 @@ ServerT = TypeVar("ServerT", bound=Server)
 
 _started: list[Server] = []
 
+# Many daemons at a time: none has the default port. A test of the endpoint names an address.
+os.environ["ENRICHER_ADMIN"] = "off"
+
 
 @pytest.fixture(scope="session")
 def kafka(

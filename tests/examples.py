@@ -17,6 +17,8 @@ from enricher.stages.base import Example, Stage
 class StoredLookups:
     """Stands in for Redis with the values of one example."""
 
+    lasting = False
+
     def __init__(self, values: Mapping[str, bytes]) -> None:
         self.values = values
 

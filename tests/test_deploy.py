@@ -1,11 +1,20 @@
 """The container files hold what their comments promise; nothing here needs a container engine."""
 
+import asyncio
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from enricher import admin, monitor
+from enricher.health import Health
+
+from .test_runtime import Run
 
 ROOT = Path(__file__).parent.parent
 ONE_SHOTS = {"topics"}
@@ -130,6 +139,25 @@ def test_enricher_reaches_the_other_services_by_their_names() -> None:
     for address in addresses:
         host = environment[address].rpartition("//")[2].partition(":")[0]
         assert host in service["depends_on"], address
+
+
+async def test_the_health_check_is_whether_records_can_flow() -> None:
+    """The image's and compose's are one command; it succeeds once the run is ready, not before."""
+    (_, image), *_ = [one for one in final_stage() if one[0] == "HEALTHCHECK"]
+    command = json.loads(image.partition("CMD ")[2])
+    assert SERVICES["enricher"]["healthcheck"]["test"] == ["CMD", *command]
+    assert SERVICES["enricher"]["environment"]["ENRICHER_ADMIN"].endswith(":9600")
+    run = Run()
+    async with admin.serving(
+        admin.Address("127.0.0.1", 0), monitor.pages(Health(run.runtime, run.stopping))
+    ) as address:
+        script = command[-1].replace(admin.DEFAULT, str(address))
+        for is_ready in (False, True):
+            run.runtime.opened = is_ready
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", script, stderr=subprocess.DEVNULL
+            )
+            assert await process.wait() == (0 if is_ready else 1)
 
 
 def test_elasticsearch_and_kibana_are_of_one_version() -> None:

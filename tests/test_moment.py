@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enricher.moment import LIMIT, MOMENTS, Converter, hour_of, moment, to_epoch_ms, zone
+from enricher.moment import _HOURS, LIMIT, Converter, hour_of, moment, to_epoch_ms, zone
 
 IST = zone("Asia/Kolkata")
 ZONES = [
@@ -194,8 +194,9 @@ def test_memory_is_bounded() -> None:
     converter = Converter(IST)
     start = datetime(2025, 10, 20, tzinfo=UTC)
     for number in range(LIMIT + 100):
-        converter.convert((start + timedelta(milliseconds=number)).isoformat())
-    assert len(MOMENTS) <= LIMIT
+        converter.convert((start + timedelta(hours=number)).isoformat())
+    assert len(_HOURS) <= LIMIT
+    assert len(converter._minutes) <= LIMIT
 
 
 def test_unknown_zone() -> None:

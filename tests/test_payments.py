@@ -32,6 +32,8 @@ OF_THE_RUN = {"processed_at", "processing_node", "enricher_version"}
 class Store:
     """Answers as Redis would, or is away."""
 
+    lasting = False
+
     def __init__(self, *, away: bool = False) -> None:
         self.away = away
         self.asked: list[list[str]] = []

@@ -11,6 +11,7 @@ from typing import Any, Self
 import orjson
 import pytest
 
+from enricher import model
 from enricher.model import (
     Alert,
     DeadLetter,
@@ -79,8 +80,10 @@ class Plan:
         return Document(record, kind, index, record.id, None, b"{}", alerts)
 
 
-class Source:
+class Source(model.Source):
     """Yields what it is given; may fail at the end, or go on for ever."""
+
+    blocked: str | None = None
 
     def __init__(
         self,
@@ -98,6 +101,8 @@ class Source:
         self.stopped = asyncio.Event()
         self.yielded = 0
         self.acknowledged: list[int] = []
+        self.commits: list[bool] = []
+        """What committing answers; True once they are used up."""
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         while self.waiting and not self.stopped.is_set():
@@ -121,12 +126,18 @@ class Source:
     def stop(self) -> None:
         self.stopped.set()
 
+    async def commit(self) -> bool:
+        self.journal.append(f"{self.name} committed")
+        return self.commits.pop(0) if self.commits else True
+
     async def close(self) -> None:
         self.journal.append(f"{self.name} closed")
 
 
-class Sink:
+class Sink(model.Sink):
     """Keeps documents; a test may hold its answer, let it refuse, or let it fail."""
+
+    blocked: str | None = None
 
     def __init__(self, journal: Journal, name: str = "a") -> None:
         self.journal = journal
@@ -165,8 +176,11 @@ class Sink:
         self.journal.append(f"{self.name} closed")
 
 
-class DeadLetters:
+class DeadLetters(model.DeadLetterSink):
     """Keeps dead letters, once it may."""
+
+    pipeline = ""
+    blocked: str | None = None
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -489,6 +503,99 @@ async def test_the_cost_is_measured_now_and_then(deliveries: int, sampled: int) 
     assert await run.to_the_end() is True
     assert run.runtime.tally.sampled == sampled
     assert run.runtime.tally.cost_ns == {"only": sampled}
+
+
+async def test_a_pause_waits_for_what_is_under_way() -> None:
+    """What was enriched is settled and committed before it begins."""
+    run = Run(["a"], ["a"], ["a x"], endless=True)
+    run.a.answering.clear()
+    task = run.start()
+    await until(lambda: run.source.yielded == 3)
+    entered = asyncio.Event()
+
+    async def pause() -> None:
+        async with run.runtime.paused():
+            run.journal.append("paused")
+            entered.set()
+            await settled()
+            run.journal.append("over")
+
+    pausing = asyncio.create_task(pause())
+    await settled()
+    assert not entered.is_set()
+    run.a.answering.set()
+    await pausing
+    run.stopping.set()
+    assert await task is True
+    assert run.source.acknowledged == [0, 1, 2]
+    begin = run.journal.index("paused")
+    assert run.journal[begin - 1 : begin + 2] == ["source committed", "paused", "over"]
+    assert run.journal.index("source2 acknowledged") < begin
+
+
+async def test_a_pause_holds_back_what_comes_meanwhile() -> None:
+    """A delivery that the source yields during a pause is enriched by the plan that follows."""
+
+    class Second(Plan):
+        def outcome(self, record: Record) -> Outcome:
+            return Document(record, "a", "second", record.id, None, b"{}")
+
+    run = Run(["a first"])
+    more = Gated(run.journal, ["a first"])
+    run.sources.append(more)
+    task = run.start()
+    await until(lambda: run.source.acknowledged == [0])
+    async with run.runtime.paused():
+        more.open.set()
+        await until(lambda: more.yielded == 1)
+        await settled()
+        assert more.acknowledged == []
+        run.runtime.plan = Second()
+    assert await task is True
+    assert [document.index for document in run.a.documents] == ["first", "second"]
+
+
+async def test_a_pause_begins_only_once_all_is_committed() -> None:
+    """A rebalance waits for what is held back: it gets by, and then the pause is tried again."""
+    run = Run(endless=True)
+    run.source.commits = [False, True]
+    task = run.start()
+    async with asyncio.timeout(PATIENCE_S):
+        async with run.runtime.paused():
+            assert run.journal.count("source committed") == 2
+    run.stopping.set()
+    assert await task is True
+
+
+async def test_the_end_is_not_held_up_by_a_pause() -> None:
+    """Told to stop while a pause waits for a sink: what is held back goes on, the deadline counts."""
+    run = Run(["a"], drain_s=0.01, endless=True)
+    more = Gated(run.journal, ["a"])
+    run.sources.append(more)
+    run.a.answering.clear()
+    task = run.start()
+    await until(run.journal.waiting_for("a writing 1"))
+    pausing = asyncio.create_task(run.runtime.paused().__aenter__())
+    await settled()
+    more.open.set()
+    await until(lambda: more.yielded == 1)
+    run.stopping.set()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await task is False
+    pausing.cancel()
+
+
+class Gated(Source):
+    """Yields nothing before it may."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments, name="gated")
+        self.open = asyncio.Event()
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        await self.open.wait()
+        async for delivery in super().deliveries():
+            yield delivery
 
 
 class Counter:

@@ -24,6 +24,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of pipeline files, for editors.",
     "generate": "Generate realistic events as JSON lines.",
     "templates": "Show or install the Elasticsearch templates.",
+    "dlq": "Look into the dead letters of a pipeline, replay or purge them.",
     "bench": "Measure what a pipeline costs, stage by stage.",
     "completion": "Print the completion script of your shell.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from enricher.config import PipelineConfig
     from enricher.model import Alert
+    from enricher.reload import Reloader
     from enricher.runtime import Runtime
 
 SHOWN_ALERTS = 10
@@ -44,6 +47,19 @@ SHOWN_ALERTS = 10
     show_default=True,
     help="Deadline of a shutdown.",
 )
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes that share the partitions; each has its own budget.")  # fmt: skip
+@click.option("--worker", type=click.IntRange(1), hidden=True,
+              help="Set by the supervisor: which worker this is.")  # fmt: skip
+@click.option("--watch/--no-watch", default=True, show_default=True,
+              help="Reload when the pipeline or a file it uses changes.")  # fmt: skip
+@click.option("--admin", metavar="ADDRESS", envvar="ENRICHER_ADMIN", show_envvar=True,
+              help="HOST:PORT, unix:PATH or off: metrics and health. By default "
+              "127.0.0.1:9600 for a daemon, off with FILES.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), default="auto",
+              show_default=True, help="Of the log; auto is JSON unless on a terminal.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
+              default="info", show_default=True, help="The least that is logged.")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text",
               show_default=True, help="Of the summary at the end.")  # fmt: skip
 def command(
@@ -57,12 +73,21 @@ def command(
     dead_letters: Path | None,
     budget_mib: int,
     drain_s: float,
+    workers: int,
+    worker: int | None,
+    watch: bool,
+    admin: str | None,
+    log_format: str,
+    log_level: str,
     output: str,
 ) -> None:
     """Run a pipeline: as a daemon on its sources, or over FILES to their end.
 
     A file may be gzip; `-` is standard input. SIGTERM stops reading, settles what was read,
-    commits and exits with 0; with 1 where the deadline passed.
+    commits and exits with 0; with 1 where the deadline passed. SIGHUP, or a changed file, swaps
+    stages, routes, alerts and tables; on a mistake the old ones go on. A daemon serves /metrics,
+    /health/live, /health/ready and /status at the address of --admin. With --workers a
+    supervisor does that for all, and starts again those that die.
 
     \b
     Examples:
@@ -70,31 +95,49 @@ def command(
       enricher run pipelines/payments.yaml events.ndjson --local
       zcat old.gz | enricher run pipelines/payments.yaml - --local --store old.db
     """
-    from enricher.cli import logs, service, summary
-    from enricher.config import load, load_connections
+    from enricher import admin as endpoint
+    from enricher import signals
+    from enricher.cli import logs
 
+    signals.hold()
     if local and connections:
         raise click.UsageError("--local stands in for --connections; give one of them")
     if lookups and not local:
         raise click.UsageError("--lookups needs --local; with servers Redis is asked")
     if files and only:
         raise click.UsageError("FILES are read in place of the sources; leave --source out")
-    logs.configure()
-    replacement: dict[str, Any] | None = None
-    if connections:
-        replacement = load_connections(connections)
-    if local:
-        replacement = {"elasticsearch": {"store": str(store)}}
-        if lookups:
-            replacement["redis"] = {"file": str(lookups)}
-    config = load(pipeline, connections=replacement)
-    letters = dead_letters or (Path("dead-letters.ndjson") if local else None)
-    options = service.Options(files, only, letters, budget_mib << 20, drain_s, alert_printer())
-    runtime = service.assemble(config, options)
+    if files and workers > 1:
+        raise click.UsageError("FILES cannot be shared; leave --workers out")
+    logs.configure(log_format, log_level, worker)
+    address = endpoint.parse(admin or ("off" if files else endpoint.DEFAULT))
+
+    def prepare() -> Reloader:
+        from enricher.cli import service
+
+        letters = dead_letters or (Path("dead-letters.ndjson") if local else None)
+        options = service.Options(
+            *(files, only, letters, budget_mib << 20, drain_s, alert_printer()),
+            *(worker, workers > 1, watch),
+        )
+        again = partial(read, pipeline, connections, store if local else None, lookups)
+        return service.prepare(again, options)
+
+    if workers > 1 and worker is None:
+        from enricher.cli.supervise import supervise
+
+        raise click.exceptions.Exit(supervise(prepare, workers, address=address, drain_s=drain_s))
+    from enricher.cli import service, summary
+
+    reloader = prepare()
+    runtime = reloader.runtime
     stopwatch = summary.Stopwatch()
     with progress_bar(runtime) as update:
-        settled = service.run_to_end(runtime, update)
-    render = summary.as_json if output == "json" else summary.as_text
+        settled = service.run_to_end(
+            *(runtime, update, address, None if files else reloader),
+            lifeline=None if worker is None else sys.stdin.fileno(),
+        )
+    one_line = output == "json" or worker is not None
+    render = summary.as_json if one_line else summary.as_text
     click.echo(render(runtime.tally, stopwatch.elapsed_s()))
     if local and output == "text":
         query = 'select "index", count(*) from documents group by 1'
@@ -102,6 +145,20 @@ def command(
     if not settled:
         click.echo("the drain's deadline passed: what was not settled will be read again", err=True)
         raise click.exceptions.Exit(1)
+
+
+def read(
+    pipeline: Path, connections: Path | None, store: Path | None, lookups: Path | None
+) -> PipelineConfig:
+    """Load a pipeline, with what stands in for its connections. Raises ConfigError."""
+    from enricher.config import load, load_connections
+
+    replacement: dict[str, Any] | None = load_connections(connections) if connections else None
+    if store:
+        replacement = {"elasticsearch": {"store": str(store)}}
+        if lookups:
+            replacement["redis"] = {"file": str(lookups)}
+    return load(pipeline, connections=replacement)
 
 
 def alert_printer() -> Callable[[Alert], None]:

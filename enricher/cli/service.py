@@ -7,18 +7,27 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from enricher import memory
+import structlog
+
+from enricher import memory, signals
+from enricher.admin import Address
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
+from enricher.monitor import watched
+from enricher.reload import Reloader
 from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
+from enricher.stages.base import Lookups
 from enricher.words import suggest
+
+log = structlog.get_logger(__name__)
 
 
 class Options(NamedTuple):
@@ -30,12 +39,18 @@ class Options(NamedTuple):
     budget_bytes: int = DEFAULT_BUDGET_MIB << 20
     drain_s: float = 30.0
     on_alert: Callable[[Alert], None] | None = None
+    worker: int | None = None
+    """Which of several workers this is."""
+    shared: bool = False
+    """Whether the sources are shared with other workers."""
+    watch: bool = False
+    """Whether a changed file is enough for a reload."""
 
 
-def assemble(config: PipelineConfig, options: Options) -> Runtime:
+def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None = None) -> Runtime:
     """Build everything that a run needs; nothing is connected yet. Raises UserError."""
     connections = config.pipeline.connections
-    plan = build(config, open_lookups(connections.redis))
+    plan = build(config, lookups or open_lookups(connections.redis))
     folder = config.pipeline.templates
     setting = Setting(connections, folder and config.folder / folder)
     names = {route.sink for route in config.pipeline.routes}
@@ -47,12 +62,22 @@ def assemble(config: PipelineConfig, options: Options) -> Runtime:
             setting,
             topic=config.pipeline.dead_letters.topic,
             file=options.dead_letter_file or config.pipeline.dead_letters.file,
-            pipeline=f"{config.pipeline.name}@{config.digest}",
+            pipeline=config.label,
         ),
         budget=Budget(options.budget_bytes),
         on_alert=options.on_alert,
         drain_s=options.drain_s,
+        pipeline=config.pipeline.name,
+        digest=config.digest,
     )
+
+
+def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
+    """Read a pipeline, and build its run and what reloads it. Raises UserError."""
+    config = read()
+    lookups = open_lookups(config.pipeline.connections.redis)
+    runtime = assemble(config, options, lookups)
+    return Reloader(runtime, config, read, lookups, watch=options.watch)
 
 
 def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
@@ -78,30 +103,51 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
                     f"{config.file}: source {source.name} needs connections.kafka; "
                     "with --local give files to read instead"
                 )
-            sources.append(source.build(config.pipeline.connections.kafka))
+            sources.append(source.build(config.pipeline.connections.kafka, options.worker))
+        elif options.shared:
+            raise UserError(
+                f"{config.file}: source {source.name} reads files, which workers cannot share; "
+                "leave --workers out, or choose others with --source"
+            )
         else:
             sources.append(source.build())
     return sources
 
 
-def run_to_end(runtime: Runtime, during: Callable[[], Any] | None = None) -> bool:
+def run_to_end(
+    runtime: Runtime,
+    during: Callable[[], Any] | None = None,
+    admin: Address | None = None,
+    reloader: Reloader | None = None,
+    *,
+    lifeline: int | None = None,
+) -> bool:
     """Run until the sources end or a signal comes. Returns whether all that was read is settled.
 
     SIGTERM and SIGINT stop reading and drain; a second one ends the process at once, which a
-    restart repairs.
+    restart repairs. SIGHUP reloads. The end of `lifeline`, a descriptor that a supervisor holds
+    the other end of, is as good as a signal; whoever has a supervisor, it alone kills.
     """
 
     async def main() -> bool:
         stopping = asyncio.Event()
+        stop = partial(_stop, stopping)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop, stopping)
-        watcher = asyncio.create_task(_watch(during)) if during else None
+            loop.add_signal_handler(number, stopping.set if lifeline is not None else stop)
+        beside = [asyncio.create_task(_watch(during))] if during else []
+        if reloader:
+            loop.add_signal_handler(signal.SIGHUP, reloader.request)
+            beside.append(asyncio.create_task(reloader.follow()))
+        if lifeline is not None:
+            loop.add_reader(lifeline, _end_with, lifeline, stopping)
+        signals.release()
         try:
-            return await runtime.run(stopping)
+            async with watched(runtime, stopping, admin):
+                return await runtime.run(stopping)
         finally:
-            if watcher:
-                watcher.cancel()
+            for task in beside:
+                task.cancel()
 
     memory.settle()
     try:
@@ -128,6 +174,13 @@ def _stop(stopping: asyncio.Event) -> None:
         sys.stderr.flush()
         os._exit(1)
     stopping.set()
+
+
+def _end_with(lifeline: int, stopping: asyncio.Event) -> None:
+    asyncio.get_running_loop().remove_reader(lifeline)
+    if not stopping.is_set():
+        log.error("the supervisor is gone; this worker drains and stops")
+        stopping.set()
 
 
 async def _watch(during: Callable[[], Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from enricher.runtime import Tally
+from enricher.tally import Tally
 
 
 def figures(tally: Tally, elapsed_s: float) -> dict[str, Any]:
@@ -37,10 +37,7 @@ def as_text(tally: Tally, elapsed_s: float) -> str:
     numbers = figures(tally, elapsed_s)
     speed = f"{numbers['events_per_second']:,} events/s"
     lines = [f"{numbers['records']:,} records in {numbers['seconds']:.1f} s, {speed}"]
-    families: dict[str, int] = {}
-    for index, count in numbers["documents"].items():
-        families[family_of(index)] = families.get(family_of(index), 0) + count
-    lines += _block("documents by index", families)
+    lines += _block("documents by index", tally.families())
     for title in ("alerts", "dead_letters", "dropped"):
         lines += _block(title.replace("_", " "), numbers[title])
     cost = numbers["cost_by_stage_us"]
@@ -57,12 +54,6 @@ def as_text(tally: Tally, elapsed_s: float) -> str:
 def _block(title: str, counts: dict[str, int]) -> list[str]:
     rows = [f"  {name:<34}{count:>10,}" for name, count in sorted(counts.items())]
     return [f"\n{title}", *rows] if rows else []
-
-
-def family_of(index: str) -> str:
-    """Give an index without its date: `payment-logs-2025.10.20` → `payment-logs-*`."""
-    base, _, end = index.rpartition("-")
-    return f"{base}-*" if base and end.replace(".", "").isdigit() else index
 
 
 class Stopwatch:

@@ -7,6 +7,7 @@ would throw finished work away; a fence for all partitions would discard those t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -73,6 +74,16 @@ class Limits(NamedTuple):
     """How long one commit may take, in seconds."""
 
 
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start of the process, for whoever watches."""
+
+    commits: int = 0
+    failed_commits: int = 0
+    out_of_range: int = 0
+    """Committed offsets that the log no longer had."""
+
+
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     """The partitions that are owned now.
 
@@ -80,14 +91,24 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer: A started AIOKafkaConsumer, not subscribed yet.
         limits: When to pause a partition, and how long to wait on a revoke.
         on_revoke: Called first on a revoke; throws away what was fetched and not delivered.
+        counts: Counted on, where there was an assignment before.
     """
 
-    def __init__(self, consumer: Any, limits: Limits, on_revoke: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        consumer: Any,
+        limits: Limits,
+        on_revoke: Callable[[], None],
+        counts: Counts | None = None,
+    ) -> None:
         self.partitions: dict[TopicPartition, Partition] = {}
         self.stable = asyncio.Event()
         """Set while partitions are owned. A commit in between can keep a rebalance from ever
         ending, so only the revoke's own is sent then."""
+        self.assigned = False
+        """Whether the group has ever said what is owned, be it nothing."""
         self.closing = False
+        self.counts = counts or Counts()
         self._consumer = consumer
         self._limits = limits
         self._on_revoke = on_revoke
@@ -100,10 +121,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         records: list[Record] = []
         spans: list[tuple[Partition, Span]] = []
         size = 0
+        now = time.monotonic()
         for piece in pieces:
             partition = self._current(piece)
             first, last = piece.records[0].position, piece.records[-1].position
-            span = partition.mark.deliver(first, last, len(piece.records), piece.size)
+            span = partition.mark.deliver(first, last, len(piece.records), piece.size, now)
             spans.append((partition, span))
             records += piece.records
             size += piece.size
@@ -145,6 +167,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Spans that are delivered and not settled."""
         return sum(partition.mark.outstanding for partition in self.partitions.values())
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is not settled, or settled and not committed."""
+        return any(partition.unfinished for partition in self.partitions.values())
+
     async def commit(self) -> bool:
         """Commit every watermark that moved; False when the broker did not take it.
 
@@ -163,9 +190,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 async with asyncio.timeout(self._limits.commit_s):
                     await self._consumer.commit({partition.tp: at for partition, at in moved})
             except Exception as error:  # noqa: BLE001 - aiokafka asserts, too
+                self.counts.failed_commits += 1
                 if self._reminder.due("commit"):
                     log.warning("offsets not committed; kept for later", error=repr(error))
                 return False
+            self.counts.commits += 1
             for partition, at in moved:
                 partition.committed = at
             return True
@@ -224,6 +253,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         owned = self._consumer.assignment()
         paused = {tp for tp, partition in self.partitions.items() if partition.paused}
         self._consumer.resume(*(owned - paused))
+        self.assigned = True
         self.stable.set()
         counts = dict(sorted(Counter(tp.topic for tp in assigned).items()))
         log.info("partitions assigned", partitions=counts, kept=len(kept))

@@ -13,9 +13,10 @@ from aiokafka import AIOKafkaConsumer
 
 from enricher.connections import KafkaConnection
 from enricher.kafka import cluster
-from enricher.kafka.assignment import Assignment, Limits, Piece
+from enricher.kafka.assignment import Assignment, Counts, Limits, Piece
+from enricher.kafka.lag import Lag
 from enricher.kafka.reader import Reader
-from enricher.model import Delivery
+from enricher.model import Delivery, Progress
 
 if TYPE_CHECKING:
     from enricher.sources.kafka import Kafka
@@ -30,18 +31,21 @@ _FAILURES = 20
 class KafkaSource:
     """A member of a consumer group, over AIOKafkaConsumer (see `Kafka` for what is set)."""
 
-    def __init__(self, config: Kafka, connection: KafkaConnection) -> None:
+    def __init__(
+        self, config: Kafka, connection: KafkaConnection, worker: int | None = None
+    ) -> None:
         self.name = config.name
-        self.blocked: str | None = f"{config.name}: not connected yet"
-        """Why nothing can be read at the moment, for readiness."""
+        self.counts = Counts()
         self._config = config
         self._brokers = connection.brokers
-        options = connection.client_options() | config.consumer_options()
+        options = connection.client_options() | config.consumer_options(worker)
         self._make = partial(AIOKafkaConsumer, **options)
         self._ready: deque[list[Piece]] = deque()
         self._consumer: Any = None
         self._group: Assignment | None = None
         self._reader: Reader | None = None
+        self._lag: Lag | None = None
+        self._missing: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._stopped: asyncio.Future[None] | None = None
@@ -77,32 +81,25 @@ class KafkaSource:
 
     async def commit(self) -> bool:
         """Commit what is settled now; False when that has to wait (a rebalance, a failure)."""
-        return (
-            self._group is not None and self._group.stable.is_set() and await self._group.commit()
-        )
+        group = self._group
+        if group is None:
+            return self._reader is None  # never connected: nothing was read
+        if not group.unfinished:
+            return True
+        return group.stable.is_set() and await group.commit()
 
     @property
-    def out_of_range(self) -> int:
-        """Committed offsets that the log no longer had, since the start."""
-        return self._reader.out_of_range if self._reader else 0
+    def blocked(self) -> str | None:
+        """Why nothing can be read at the moment, for readiness."""
+        if self._group is None or self._lag is None:
+            return f"{self.name}: not connected to kafka yet"
+        if not self._group.assigned:
+            return self._missing or f"{self.name}: the group has not assigned partitions yet"
+        return self._lag.unreachable
 
-    @property
-    def partitions(self) -> list[str]:
-        """The partitions that are owned now, as `topic/partition`."""
-        owned = self._group.partitions if self._group else ()
-        return sorted(f"{tp.topic}/{tp.partition}" for tp in owned)
-
-    def lag(self) -> dict[str, int]:
-        """Give the number of offsets not settled yet by `topic/partition`, as far as known."""
-        found: dict[str, int] = {}
-        if self._group is None:
-            return found
-        owned = self._consumer.assignment()
-        for tp, partition in self._group.partitions.items():
-            end = self._consumer.highwater(tp) if tp in owned else None
-            if end is not None and partition.position is not None:
-                found[f"{tp.topic}/{tp.partition}"] = max(0, end - partition.position)
-        return found
+    def progress(self) -> list[Progress]:
+        """Give how far each partition that is owned now is settled, in order."""
+        return [] if self._lag is None else self._lag.progress()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         if self._stopping or self._stopped is None:
@@ -125,8 +122,9 @@ class KafkaSource:
         limits = Limits(
             config.span_max_records, config.span_max_bytes, 0.6 * timeout_s, 0.2 * timeout_s
         )
-        group = Assignment(consumer, limits, self._ready.clear)
+        group = Assignment(consumer, limits, self._ready.clear, self.counts)
         self._consumer, self._group = consumer, group
+        self._lag = Lag(consumer, group, self._ready, self._brokers)
         self._reader = Reader(
             consumer,
             group,
@@ -139,6 +137,7 @@ class KafkaSource:
         self._tasks = [
             asyncio.create_task(group.commit_at_intervals(config.commit_interval_s)),
             asyncio.create_task(self._subscribe(consumer, group)),
+            asyncio.create_task(self._lag.ask_at_intervals()),
         ]
 
     async def _restart(self) -> None:
@@ -150,6 +149,7 @@ class KafkaSource:
         tasks, self._tasks = self._tasks, []
         consumer, self._consumer = self._consumer, None
         group, self._group = self._group, None
+        self._lag = None
         self._ready.clear()
         for task in tasks:
             task.cancel()
@@ -175,7 +175,7 @@ class KafkaSource:
                         await group.hand_over()  # once it is subscribed, nothing can be committed
                     joined |= found
                     consumer.subscribe(list(joined), listener=group)
-                    self.blocked = None
+                    self._missing = None
             except Exception as error:  # noqa: BLE001 - a task that died would never be noticed
                 log.warning("topics cannot be listed", source=self.name, error=repr(error))
             if missing := wanted - joined:
@@ -188,6 +188,6 @@ class KafkaSource:
             "to this user); waiting; check the topics of the source"
         )
         if alone:
-            self.blocked = text
+            self._missing = text
         if self._reminder.due("topics"):
             log.warning(text)

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 )
 
 from enricher.connections import KafkaConnection
+from enricher.histogram import Histogram
 from enricher.kafka import cluster
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,8 @@ class Message(NamedTuple):
     value: bytes | None
     """None deletes the key from a compacted topic (a tombstone)."""
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+    """None: the key's."""
 
     @property
     def size(self) -> int:
@@ -77,6 +80,8 @@ class Producer:
     def __init__(self, connection: KafkaConnection, *, max_message_bytes: int = 1 << 20) -> None:
         self.retries = 0
         """Batches that were sent again by a new producer."""
+        self.latency = Histogram()
+        """Of rounds of requests, one to each partition, in seconds."""
         self.blocked: str | None = None
         """Why nothing can be written at the moment, for readiness."""
         self.max_message_bytes = max_message_bytes
@@ -164,7 +169,8 @@ class Producer:
         for message in messages:
             by_topic.setdefault(message.topic, []).append(message)
         work = (self._send_topic(topic, group) for topic, group in by_topic.items())
-        failed = await self._patiently(asyncio.gather(*work))
+        with self.latency.time():
+            failed = await self._patiently(asyncio.gather(*work))
         return [failure for failures in failed for failure in failures]
 
     async def _patiently(self, work: Awaitable[Any]) -> Any:
@@ -195,7 +201,9 @@ class Producer:
             return [(message, error) for message in messages]
         by_partition: dict[int, list[Message]] = {}
         for message in messages:
-            by_partition.setdefault(partition_of(message.key, count), []).append(message)
+            at = message.partition
+            at = partition_of(message.key, count) if at is None else at
+            by_partition.setdefault(at, []).append(message)
         work = (self._send_partition(topic, at, group) for at, group in by_partition.items())
         return [failure for failures in await asyncio.gather(*work) for failure in failures]
 
@@ -208,7 +216,7 @@ class Producer:
             batch = self._producer.create_batch()
             count = 0
             for message in rest:
-                _, key, value, headers = message
+                _, key, value, headers, _ = message
                 if not batch.append(timestamp=None, key=key, value=value, headers=list(headers)):
                     break  # it is full; the first message always fits
                 count += 1

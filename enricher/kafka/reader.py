@@ -57,8 +57,6 @@ class Reader:
     ) -> None:
         self.failures = 0
         """Polls in a row that failed."""
-        self.out_of_range = 0
-        """Committed offsets that the log no longer had."""
         self._consumer = consumer
         self._group = group
         self._ready = ready
@@ -173,7 +171,7 @@ class Reader:
             start = await self._consumer.position(tp)
             self._group.partitions[tp] = Partition(tp, start=start)
             if at is not None:
-                self.out_of_range += 1
+                self._group.counts.out_of_range += 1
                 log.error(
                     "offset out of range: records were deleted before they were read, or the "
                     "topic was made anew; reading from the oldest that is left",

@@ -21,6 +21,8 @@ class Span:
     records: int
     size: int
     """Raw bytes."""
+    at: float = 0.0
+    """When it was delivered, in seconds of a monotonic clock."""
     settled: bool = False
 
 
@@ -46,7 +48,9 @@ class Watermark:
         self.size = 0
         """Raw bytes of those records."""
 
-    def deliver(self, first: int, last: int, records: int = 1, size: int = 0) -> Span:
+    def deliver(
+        self, first: int, last: int, records: int = 1, size: int = 0, at: float = 0.0
+    ) -> Span:
         """Note that the records from offset `first` to `last` (inclusive) were delivered.
 
         Raises:
@@ -54,7 +58,7 @@ class Watermark:
         """
         if last < first or (self.next is not None and first < self.next):
             raise ValueError(f"offsets {first} to {last} do not follow {self.next}")
-        span = Span(first, last, records, size)
+        span = Span(first, last, records, size, at)
         self._spans.append(span)
         self.next = last + 1
         self.outstanding += 1
@@ -74,6 +78,11 @@ class Watermark:
             self.position = done.last + 1
             self.records -= done.records
             self.size -= done.size
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the first delivery that may not be settled was made; None when all are."""
+        return self._spans[0].at if self._spans else None
 
     @property
     def unsettled(self) -> int | None:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from enricher.connections import Connections
 from enricher.model import DeadLetterSink, Sink, UserError
 
+DEAD_LETTER_TOPIC = "dead-letters"
+DEAD_LETTER_FILE = Path("dead-letters.ndjson")
+
 
 class Setting(NamedTuple):
     """What a sink may ask for when it is built."""
@@ -67,7 +70,7 @@ def build_dead_letters(
     if file is not None or setting.connections.kafka is None:
         from enricher.sinks.dead_letter_file import DeadLetterFile
 
-        return DeadLetterFile(file or Path("dead-letters.ndjson"))
+        return DeadLetterFile(file or DEAD_LETTER_FILE, pipeline)
     from enricher.sinks.dead_letter_kafka import DeadLetterTopic
 
-    return DeadLetterTopic(setting.connections.kafka, topic or "dead-letters", pipeline)
+    return DeadLetterTopic(setting.connections.kafka, topic or DEAD_LETTER_TOPIC, pipeline)

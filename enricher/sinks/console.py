@@ -9,13 +9,13 @@ from typing import TextIO
 
 import orjson
 
-from enricher.model import Document, Rejected
+from enricher.model import Document, Rejected, Sink
 
 # A terminal acts on DEL and the C1 controls, and JSON does not require them to be escaped.
 _CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
-class ConsoleSink:
+class ConsoleSink(Sink):
     """Prints `{"_index", "_id", "_source"}` lines in the shape of Elasticsearch's own hits.
 
     An `_alerts` list follows where alerts matched. One write a batch, in a thread: a reader

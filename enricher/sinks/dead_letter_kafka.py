@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from enricher.connections import KafkaConnection
+from enricher.dead_letters.letter import now
+from enricher.histogram import Histogram
 from enricher.kafka.producer import Message, Producer, Refusal
 from enricher.model import DeadLetter, Record
 
@@ -47,7 +49,7 @@ class DeadLetterTopic:
     ) -> None:
         self._connection = connection
         self._topic = topic
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._producer = Producer(connection, max_message_bytes=max_message_bytes)
 
     @property
@@ -59,6 +61,11 @@ class DeadLetterTopic:
     def retries(self) -> int:
         """Batches that were sent again."""
         return self._producer.retries
+
+    @property
+    def latency(self) -> Histogram:
+        """Of rounds of requests, in seconds."""
+        return self._producer.latency
 
     async def open(self) -> None:
         """Connect, waiting while the cluster is away, and make the topic if it is missing."""
@@ -75,19 +82,37 @@ class DeadLetterTopic:
         try:
             await admin.start()
             answer = await admin.create_topics([wanted])
+            ((_, code, *message),) = answer.topic_errors
+            if code == _EXISTS:
+                await self._check_topic(admin, limit)
+            elif code:  # it may exist and this user may not create topics
+                log.warning("dead-letter topic not created", topic=self._topic, error=message)
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("dead-letter topic not created", topic=self._topic, error=repr(error))
             return
         finally:
             await admin.close()
-        for _, code, *message in answer.topic_errors:
-            if code not in (0, _EXISTS):  # it may exist and this user may not create topics
-                log.warning("dead-letter topic not created", topic=self._topic, error=message)
+
+    async def _check_topic(self, admin: AIOKafkaAdminClient, limit: int) -> None:
+        """Warn where a topic that others made does not keep what it is given."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, self._topic)
+        (answer,) = await admin.describe_configs([resource])
+        (described,) = answer.resources  # without settings where this user may not see them
+        settings = {name: value for name, value, *_ in described[4]}
+        limits = [settings.get(name, "-1") for name in ("retention.ms", "retention.bytes")]
+        if "delete" in settings.get("cleanup.policy", "") and limits != ["-1", "-1"]:
+            log.warning("dead letters expire: set cleanup.policy=compact", topic=self._topic)
+        if int(settings.get("max.message.bytes", limit)) < limit:
+            log.warning(
+                "large dead letters will be cut, and cannot be replayed: set max.message.bytes",
+                topic=self._topic,
+                needed=limit,
+            )
 
     async def write(self, letters: list[DeadLetter]) -> None:
         """Return once every letter is durable; while none can be written, this waits."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        messages = [self._message(letter, now) for letter in letters]
+        time = now()
+        messages = [self._message(letter, time) for letter in letters]
         originals = {message.key: message for message in messages}
         limits = self._limits()
         while refusals := await self._producer.send(messages):
@@ -111,24 +136,20 @@ class DeadLetterTopic:
             return refused.message
         original = originals[refused.message.key]
         value = original.value or b""
-        headers = (
-            *original.headers,
-            ("truncated", b"true"),
-            ("sha256", hashlib.sha256(value).hexdigest().encode()),
-            ("size", str(len(value)).encode()),
-        )
+        headers = (*original.headers, *_cut(value))
         room = limit - original._replace(value=b"", headers=headers).size
         return original._replace(value=value[: max(0, room)], headers=headers)
 
-    def _message(self, letter: DeadLetter, now: str) -> Message:
+    def _message(self, letter: DeadLetter, time: str) -> Message:
         record = letter.record
         headers = (
             *_coordinates(record),
-            ("stage", letter.stage.encode()),
-            ("error", letter.error.encode()),
+            *(_cut(record.value) if len(record.key or b"") > _KEY else ()),
+            ("stage", letter.stage.encode(errors="replace")),
+            ("error", letter.error.encode(errors="replace")),
             ("reason", letter.reason.encode(errors="replace")[:_REASON]),
-            ("pipeline", self._pipeline.encode()),
-            ("time", now.encode()),
+            ("pipeline", self.pipeline.encode()),
+            ("time", time.encode()),
         )
         return Message(self._topic, record.id.encode(), record.value, headers)
 
@@ -147,3 +168,10 @@ def _coordinates(record: Record) -> Iterator[tuple[str, bytes]]:
         yield "timestamp", str(record.timestamp).encode()
     if record.key is not None:
         yield "key", record.key[:_KEY]
+
+
+def _cut(value: bytes) -> Iterator[tuple[str, bytes]]:
+    """Tell that a letter is not all of its record, and what the whole was."""
+    yield "truncated", b"true"
+    yield "sha256", hashlib.sha256(value).hexdigest().encode()
+    yield "size", str(len(value)).encode()

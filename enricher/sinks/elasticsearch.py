@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from enricher.connections import ElasticsearchConnection
+from enricher.histogram import Histogram
 from enricher.model import Document, Rejected, Unavailable
 from enricher.sinks import bulk, templates
 from enricher.sinks.concurrency import Concurrency
@@ -55,6 +56,8 @@ class ElasticsearchSink:
         """Documents that were there already under their own id: success."""
         self.superseded = 0
         """Documents older than what is stored under the id their route named: success."""
+        self.latency = Histogram()
+        """Of single requests, in seconds."""
         self._client = ElasticsearchClient(connection, compress=compress)
         self._template_folders = tuple(template_folders)
         self._environment = os.environ if environment is None else environment
@@ -86,6 +89,11 @@ class ElasticsearchSink:
                 await self._pause(call, reason, attempt)
         finally:
             self._blocks.pop(call, None)
+
+    async def install(self, folder: Path) -> None:
+        """Install the templates of a folder in place of the last one, as `open()` does."""
+        self._template_folders = (folder,)
+        await self.open()
 
     async def write(self, documents: list[Document]) -> list[Rejected]:
         """Return once every document is in the index or refused for good; give the latter.
@@ -131,7 +139,8 @@ class ElasticsearchSink:
         since = await self._concurrency.acquire()
         overloaded = False
         try:
-            answer = await self._client.request("POST", self._target, body, "x-ndjson")
+            with self.latency.time():
+                answer = await self._client.request("POST", self._target, body, "x-ndjson")
             if answer.ok:
                 settled = bulk.settle(batch, answer.decode())
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enricher.connections import KafkaConnection
+from enricher.histogram import Histogram
 from enricher.kafka.producer import Message, Producer
 from enricher.model import Document, Rejected
 
@@ -30,6 +31,11 @@ class KafkaSink:
     def retries(self) -> int:
         """Batches that were sent again."""
         return self._producer.retries
+
+    @property
+    def latency(self) -> Histogram:
+        """Of rounds of requests, in seconds."""
+        return self._producer.latency
 
     async def open(self) -> None:
         """Connect, waiting while the cluster is away."""

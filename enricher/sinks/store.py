@@ -11,6 +11,7 @@ import threading
 from itertools import groupby
 from pathlib import Path
 
+from enricher.histogram import Histogram
 from enricher.model import Document, Rejected, UserError
 from enricher.waiting import Backoff, Notice
 
@@ -64,6 +65,8 @@ class StoreSink:
         """Documents older than what is stored under the id their route named: success."""
         self.blocked: str | None = None
         """Why nothing can be written at the moment, for readiness."""
+        self.latency = Histogram()
+        """Of transactions, in seconds."""
         self._path = path
         self._backoff = backoff or Backoff()
         self._notice = Notice()
@@ -102,7 +105,8 @@ class StoreSink:
         attempt = 0
         while True:
             try:
-                conflicts, superseded = await asyncio.to_thread(self._write, documents)
+                with self.latency.time():
+                    conflicts, superseded = await asyncio.to_thread(self._write, documents)
             except sqlite3.OperationalError as error:
                 self.blocked = f"{self._path} cannot be written ({error}); retrying"
                 self._notice.error(self.blocked)

@@ -18,7 +18,7 @@ from typing import ClassVar
 from pydantic import BaseModel, Field
 
 from enricher.connections import STRICT
-from enricher.model import Delivery, Record, UserError
+from enricher.model import Delivery, Record, Source, UserError
 
 STDIN = "-"
 _CHUNK = 256 << 10
@@ -70,7 +70,7 @@ class Progress:
     """Set to end reading at the next chunk."""
 
 
-class FileSource:
+class FileSource(Source):
     """Yields the lines of files; acknowledging them changes nothing.
 
     Args:
@@ -115,6 +115,10 @@ class FileSource:
     def stop(self) -> None:
         """Make `deliveries()` end soon."""
         self._progress.stopping = True
+
+    async def commit(self) -> bool:
+        """Do nothing: a file remembers nothing."""
+        return True
 
     async def close(self) -> None:
         """Free what is open."""

@@ -72,18 +72,20 @@ class Kafka(BaseModel):
         default=None, description="Static membership: a quick restart causes no rebalance."
     )
 
-    def build(self, connection: KafkaConnection) -> KafkaSource:
-        """Make the source. Raises UserError for an unusable TLS file."""
+    def build(self, connection: KafkaConnection, worker: int | None = None) -> KafkaSource:
+        """Make the source, of one of several workers. Raises UserError for an unusable TLS file."""
         from enricher.kafka.consumer import KafkaSource
 
-        return KafkaSource(self, connection)
+        return KafkaSource(self, connection, worker)
 
-    def consumer_options(self) -> dict[str, Any]:
+    def consumer_options(self, worker: int | None = None) -> dict[str, Any]:
         """Give the keyword arguments of AIOKafkaConsumer, besides the connection's."""
+        suffix = "" if worker is None else f"-{worker}"
+        instance = self.group_instance_id
         return {
-            "client_id": f"enricher-{self.group}",
+            "client_id": f"enricher-{self.group}{suffix}",
             "group_id": self.group,
-            "group_instance_id": self.group_instance_id,
+            "group_instance_id": f"{instance}{suffix}" if instance else None,
             "enable_auto_commit": False,
             # aiokafka would reset an offset that is out of range in silence; we do it aloud.
             "auto_offset_reset": "none",

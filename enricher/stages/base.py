@@ -16,17 +16,35 @@ from pydantic import BaseModel, Field
 
 from enricher.connections import STRICT
 from enricher.expression import Predicate
+from enricher.functions import kind_of
 from enricher.model import Event, Failure, Record
 
 EventFunction = Callable[[Event], None] | Callable[[Event, Record], None]
 BatchFunction = Callable[[list[Event]], Awaitable[Mapping[int, str]]]
 """Changes the events of a batch; gives the reason by index for those that failed."""
-Decoder = Callable[[list[Record]], list[Event | Failure]]
-"""Turns a batch of records into events; a failure stands where a record is refused."""
+
+
+class Decoder(Protocol):
+    """Turns a batch of records into events; a failure stands where a record is refused."""
+
+    def __call__(self, records: list[Record]) -> list[Event | Failure]:
+        """Decode with every check."""
+        ...
+
+    def quickly(self, records: list[Record]) -> list[Event | Failure]:
+        """Decode with every check but `is_sound`, which the caller makes."""
+        ...
+
+    def is_sound(self, names: tuple[str, ...]) -> bool:
+        """Say whether an event may have these top-level fields."""
+        ...
 
 
 class Lookups(Protocol):
     """A store of values by key, asked once for a batch."""
+
+    lasting: bool
+    """Whether an answer may be kept for a while."""
 
     async def get_many(self, keys: list[str]) -> list[bytes | None]:
         """Give the raw values in order. Raises `Unavailable`."""
@@ -35,6 +53,8 @@ class Lookups(Protocol):
 
 class NoLookups:
     """Stands where no store is configured, as in a dry-run: it knows nobody."""
+
+    lasting = True
 
     async def get_many(self, keys: list[str]) -> list[bytes | None]:
         """Give None for every key."""
@@ -103,18 +123,16 @@ class Stage(BaseModel):
         """
         return None
 
+    def repeats(self) -> bool:
+        """Say whether the texts that it writes are few: worth being kept as JSON."""
+        return False
+
 
 def require_text(value: Any, field: str) -> str:
     """Give a value that must be a text. Raises `Failure`."""
     if type(value) is not str:
         raise Failure(f"{field} is {kind_of(value)}, not a text")
     return value
-
-
-def kind_of(value: Any) -> str:
-    """Name the JSON type of a value, as its user would."""
-    names = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
-    return "null" if value is None else names.get(type(value), "an object")
 
 
 def note_failure(event: Event, name: str, reason: str) -> None:

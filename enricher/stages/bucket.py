@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from enricher import path
 from enricher.connections import STRICT
-from enricher.functions import is_number
+from enricher.functions import is_number, kind_of
 from enricher.model import Event, Failure
 from enricher.path import FieldPath
-from enricher.stages.base import Context, EventFunction, Example, Stage, kind_of
+from enricher.stages.base import Context, EventFunction, Example, Stage
 
 
 class Range(BaseModel):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from enricher import path
 from enricher.model import Event, Failure
-from enricher.moment import MOMENTS, moment
+from enricher.moment import LAST, moment
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
 
@@ -70,7 +70,7 @@ class Calendar(Stage):
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Lay the year out in a table and build the function."""
-        get, field, moments, read = path.getter(self.field), self.field, MOMENTS, moment
+        get, field, last, read = path.getter(self.field), self.field, LAST, moment
         days = {
             month * 100 + day: next(
                 (p.set for p in self.periods if p.contains(month * 100 + day)), self.otherwise
@@ -84,7 +84,7 @@ class Calendar(Stage):
             value = get(event)
             if value is None:
                 return
-            time = (moments.get(value) if type(value) is str else None) or read(value)
+            time = last[1] if value is last[0] else read(value)
             if time is None:
                 raise Failure(f"{field} is no ISO 8601 time with an offset")
             write(event, time.month_day)

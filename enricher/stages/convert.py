@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from enricher import path, template
-from enricher.functions import is_number
+from enricher.functions import INT64, is_number, to_number
 from enricher.model import Event, Failure
 from enricher.path import FieldPath
-from enricher.stages.base import Context, EventFunction, Example, Stage, kind_of
+from enricher.stages.base import Context, EventFunction, Example, Stage
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true": True, "false": False}
-INT64 = range(-(2**63), 2**63)
-MAX_DIGITS = 400
-"""Characters of a text that may still be a number."""
 
 
 class Convert(Stage):
@@ -72,21 +65,6 @@ class Convert(Stage):
     def writes(self) -> Iterable[str]:
         """Give the fields that it may write."""
         return [self.target or self.field]
-
-
-def to_number(value: Any, field: str) -> int | float:
-    """Read a number from a text. Raises `Failure`."""
-    text = value.strip() if type(value) is str else None
-    if text is None:
-        raise Failure(f"{field} is {kind_of(value)}, not a number")
-    if len(text) <= MAX_DIGITS and _INTEGER.fullmatch(text):
-        number: int | float = int(text)
-        if number not in INT64:
-            raise Failure(f"{field} is an integer outside 64 bits")
-        return number
-    if len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
-    raise Failure(f"{field} is no number: {value[:40]!r}")
 
 
 def to_integer(value: Any, field: str) -> int:

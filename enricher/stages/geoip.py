@@ -173,7 +173,9 @@ def open_database(database: Path | None) -> maxminddb.Reader:
             )
         database = next((Path(package.origin).parent / "db").glob("*.mmdb"))
     try:
-        return maxminddb.open_database(database)
+        reader = maxminddb.open_database(database)
+        reader.get("1.1.1.1")  # the metadata alone may be sound
+        return reader
     except FileNotFoundError:
         raise ValueError(
             f"GeoIP database {database} does not exist: set GEOIP_DATABASE to an .mmdb file, or "

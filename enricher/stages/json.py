@@ -14,7 +14,7 @@ from pydantic import Field
 
 from enricher.model import Event, Failure, Record
 from enricher.pattern import compile_finder
-from enricher.stages.base import Context, Decoder, Example, Stage, note_failure
+from enricher.stages.base import Context, Example, Stage, note_failure
 
 _INT64 = range(-(2**63), 2**63)
 _LONG_DIGITS = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
@@ -26,6 +26,11 @@ TOGETHER = 128
 _OPENING = frozenset("{ \t\r\n")
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+_ODD_VALUE = r":\s*(?:-?[0-9]{19}|[\[{])"
+"""A member that is an object, a list or a long integer. That it begins with a colon makes RE2
+four times as fast as `_SUSPICIOUS`."""
 
 
 class Json(Stage):
@@ -61,81 +66,100 @@ class Json(Stage):
     max_bytes: int = Field(default=1 << 20, gt=0, description="Of one record.")
     max_depth: int = Field(default=64, gt=0, le=200, description="Of nested objects and lists.")
 
-    def compile(self, context: Context) -> Decoder:  # noqa: ARG002
+    def compile(self, context: Context) -> JsonDecoder:  # noqa: ARG002
         """Build the decoder: size and depth are checked before a record is parsed."""
-        loads, find = orjson.loads, compile_finder(_SUSPICIOUS + self.envelope_pattern())
-        max_bytes, max_depth, decode_one = self.max_bytes, self.max_depth, self.decode_one
+        return JsonDecoder(self)
 
-        def decode_any(value: bytes) -> Event | Failure:
-            try:
-                return decode_one(value, find(value, 0) >= 0)
-            except Failure as failure:
-                return failure
-            except (ValueError, TypeError, RecursionError) as error:
-                return Failure(f"not JSON: {error}", "NotJson")
 
-        def decode_plain(values: list[bytes]) -> list[Event | Failure] | None:
-            """Decode records together, the suspicious ones alone; None where that cannot be."""
-            text = b"\n".join(values)
-            brackets = text.count(b"{") + text.count(b"[")
-            # Each object has a bracket of its own: what is left bounds the depth of every one.
-            if len(text) > max_bytes or brackets >= len(values) + max_depth:
-                return None
-            try:
-                events = [loads(value) for value in values]
-            except orjson.JSONDecodeError:
-                return None
-            if set(map(type, events)) != {dict}:
-                return None
-            found = find(text, 0)
-            if found >= 0:
-                ends = list(accumulate(len(value) + 1 for value in values))
-                while found >= 0:
-                    number = bisect_left(ends, found)
-                    events[number] = decode_any(values[number])
-                    found = find(text, ends[number]) if ends[number] < len(text) else -1
-            return events
+class JsonDecoder:
+    """Decodes batches: together what is plain, and alone what is not."""
 
-        def decode(records: list[Record]) -> list[Event | Failure]:
-            events: list[Event | Failure] = []
-            for begin in range(0, len(records), TOGETHER):
-                values = [record.value for record in records[begin : begin + TOGETHER]]
-                events.extend(decode_plain(values) or map(decode_any, values))
-            return events
+    def __init__(self, stage: Json) -> None:
+        self.max_bytes, self.max_depth = stage.max_bytes, stage.max_depth
+        self.envelope, self.name = stage.envelope, stage.name or stage.kind
+        opening = "" if self.envelope is None else r'|"[ ]*[{\\]'
+        self._find_odd = compile_finder(_ODD_VALUE.replace(")", f"{opening})"))
+        self._find_suspicious = compile_finder(_SUSPICIOUS)
 
-        return decode
+    def __call__(self, records: list[Record]) -> list[Event | Failure]:
+        """Decode with every check."""
+        return [
+            self.decode_any(record.value)
+            if type(event) is dict and not self.is_sound(tuple(event))
+            else event
+            for record, event in zip(records, self.quickly(records), strict=True)
+        ]
 
-    def envelope_pattern(self) -> str:
-        """Write the alternative that finds an envelope: a text that begins with a bracket.
+    def quickly(self, records: list[Record]) -> list[Event | Failure]:
+        """Decode with every check but one, which is the caller's: `is_sound` of the names."""
+        events: list[Event | Failure] = []
+        for begin in range(0, len(records), TOGETHER):
+            values = [record[0] for record in records[begin : begin + TOGETHER]]
+            events += self._decode_plain(values) or map(self.decode_any, values)
+        return events
 
-        A backslash may stand for white space before it.
-        """
-        if self.envelope is None:
-            return ""
-        return rf"|{re.escape(orjson.dumps(self.envelope).decode())}\s*:\s*\"[ ]*[{{\\]"
+    def _decode_plain(self, values: list[bytes]) -> list[Event | Failure] | None:
+        """Decode records together, the odd ones alone; None where that cannot be."""
+        text = b"\n".join(values)
+        if len(text) > self.max_bytes:
+            return None
+        try:
+            events: list[Any] = list(map(orjson.loads, values))
+        except orjson.JSONDecodeError:
+            return None
+        if set(map(type, events)) != {dict}:
+            return None
+        find = self._find_odd
+        found = find(text, 0)
+        if found >= 0:
+            ends = list(accumulate([len(value) + 1 for value in values]))
+            while found >= 0:
+                number = bisect_left(ends, found)
+                if not self._is_harmless(values[number], events[number]):
+                    events[number] = self.decode_any(values[number])
+                found = find(text, ends[number]) if ends[number] < len(text) else -1
+        return events
 
-    def decode_one(self, value: bytes, suspicious: bool) -> Event:
+    def _is_harmless(self, value: bytes, event: Event) -> bool:
+        """Say whether an odd record is all right: it nests, but neither deep nor strangely."""
+        brackets = value.count(b"{") + value.count(b"[")
+        inner = event.get(self.envelope) if self.envelope else None
+        is_open = type(inner) is str and inner[:1] in _OPENING
+        return brackets <= self.max_depth and not is_open and self._find_suspicious(value, 0) < 0
+
+    def is_sound(self, names: tuple[str, ...]) -> bool:
+        """Say whether Elasticsearch can hold fields by these names."""
+        return not any(map(is_bad, names))
+
+    def decode_any(self, value: bytes) -> Event | Failure:
+        """Decode one record with every check; a failure says what is wrong with it."""
+        try:
+            return self.decode_one(value)
+        except Failure as failure:
+            return failure
+        except (ValueError, TypeError, RecursionError) as error:
+            return Failure(f"not JSON: {error}", "NotJson")
+
+    def decode_one(self, value: bytes) -> Event:
         """Decode a record with every check. Raises Failure and JSONDecodeError."""
         if len(value) > self.max_bytes:
             raise Failure(f"larger than {self.max_bytes} bytes", "TooLarge")
+        event = self.decode_object(value)
+        inner = event.get(self.envelope) if self.envelope else None
+        if type(inner) is str and inner[:1] in _OPENING and is_object(inner):
+            opened = self.decode_object(inner.encode())
+            event = {key: event[key] for key in event if key != self.envelope} | opened
+        return event
+
+    def decode_object(self, value: bytes) -> Event:
+        """Decode one JSON object with every check but that of its size, as `decode_one` does."""
         if value.count(b"{") + value.count(b"[") > self.max_depth:
             check_depth(value, self.max_depth)
-        parsed = self.parse(value) if suspicious else orjson.loads(value)
+        parsed = orjson.loads(value) if self._find_suspicious(value, 0) < 0 else self.parse(value)
         if type(parsed) is not dict:
             raise Failure("JSON, but not an object", "NotAnObject")
         event: Event = parsed
-        inner = event.get(self.envelope) if self.envelope else None
-        if type(inner) is str and inner[:1] in _OPENING and is_object(inner):
-            event = self.open_envelope(event, inner.encode())
         return event
-
-    def open_envelope(self, event: Event, value: bytes) -> Event:
-        """Merge the object that the envelope holds. Raises Failure, as `parse` does."""
-        if value.count(b"{") + value.count(b"[") > self.max_depth:
-            check_depth(value, self.max_depth)
-        inner = self.parse(value)
-        merged: Event = {key: event[key] for key in event if key != self.envelope} | inner
-        return merged
 
     def parse(self, value: bytes) -> Any:
         """Parse with care: check every key, keep integers outside 64 bits as text.
@@ -162,7 +186,7 @@ class Json(Stage):
         check_keys(parsed)
         if long_integers and type(parsed) is dict:
             reason = f"{long_integers} integer(s) outside 64 bits kept as text"
-            note_failure(parsed, self.name or self.kind, reason)
+            note_failure(parsed, self.name, reason)
         return parsed
 
 
@@ -197,6 +221,11 @@ def check_depth(value: bytes, limit: int) -> None:
             depth -= 1
 
 
+def is_bad(key: str) -> bool:
+    """Say whether a key is empty, holds NUL, or has dots at an end or next to each other."""
+    return not key or key[0] == "." or key[-1] == "." or ".." in key or "\x00" in key
+
+
 def check_keys(value: Any) -> None:
     """Raise `Failure` for a key that Elasticsearch cannot hold."""
     if type(value) is list:
@@ -204,6 +233,6 @@ def check_keys(value: Any) -> None:
             check_keys(element)
     elif type(value) is dict:
         for key, element in value.items():
-            if not key or key[0] == "." or key[-1] == "." or ".." in key or "\x00" in key:
+            if is_bad(key):
                 raise Failure(f"the key {key[:64]!r} cannot be indexed", "BadKey")
             check_keys(element)

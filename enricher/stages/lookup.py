@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import orjson
 from pydantic import Field
 
 from enricher import path
+from enricher.functions import to_number
 from enricher.model import Event, Failure, Unavailable
 from enricher.path import FieldPath
-from enricher.stages.base import BatchFunction, Context, Example, Stage
+from enricher.stages.base import Context, Example, Stage
 from enricher.template import Template, renderer
+
+Found = dict[str, Any] | str | tuple[dict[str, Any], str] | None
+"""What a key gives: fields to write, why there are none, both, or nothing at all."""
 
 
 class Lookup(Stage):
     """Get the JSON object that is stored under a key and write it to `target`.
 
-    One round trip for a batch, each key once. A key that the store does not know, or whose
-    fields are missing, changes nothing. A store that cannot be reached and a value that is no
-    JSON object are failures.
+    One round trip for a batch, each key once, and answers are kept for `cache_s`, negative ones
+    too. A key that the store does not know, or whose fields are missing, changes nothing. A
+    store that cannot be reached and a value that is no JSON object are failures.
     """
 
     kind: ClassVar[str] = "lookup"
@@ -33,6 +38,13 @@ class Lookup(Stage):
             lookups={"user:u1": b'{"days": 5}'},
         ),
         Example(
+            "a number of it in a field of its own",
+            "lookup: {key: 'user:{user_id}', target: user, numbers: {user_days: days}}",
+            {"user_id": "u1"},
+            {"user_id": "u1", "user": {"days": "5"}, "user_days": 5},
+            lookups={"user:u1": b'{"days": "5"}'},
+        ),
+        Example(
             "an unknown user",
             "lookup: {key: 'user:{user_id}', target: user}",
             {"user_id": "u2"},
@@ -41,57 +53,153 @@ class Lookup(Stage):
     )
     key: Template = Field(description="Such as `user:{user_id}`.")
     target: FieldPath
+    numbers: dict[FieldPath, FieldPath] = Field(
+        default_factory=dict,
+        description="Fields that get a number of the object, by its path there; numeric text is "
+        "converted, anything else is a failure, absent or null writes nothing.",
+    )
+    cache_s: float = Field(
+        default=60.0, ge=0, description="Seconds that an answer is kept at most; 0 asks anew."
+    )
     max_key_bytes: int = Field(default=512, gt=0, description="A longer key is a failure.")
 
-    def compile(self, context: Context) -> BatchFunction:
+    def compile(self, context: Context) -> KeyedLookup:
         """Build the function of a batch; the store connects when it is first asked."""
-        render, put, lookups = (
-            renderer(self.key, context.builtins),
-            path.setter(self.target),
-            context.lookups,
-        )
-        limit, short = self.max_key_bytes, self.max_key_bytes // 4  # UTF-8: at most 4 a character
-        too_long = f"the key is longer than {limit} bytes"
-        known: dict[bytes | None, dict[str, Any] | str | None] = {None: None}
+        return KeyedLookup(self, context)
 
-        def remember(value: bytes | None) -> dict[str, Any] | str | None:
-            if value not in known:
-                if len(known) >= REMEMBERED:
-                    known.clear()
-                known[value] = parse(value)
-            return known[value]
+    def writes(self) -> Iterable[str]:
+        """Give the fields that it may write."""
+        return [self.target, *self.numbers]
 
-        async def lookup(events: list[Event]) -> Mapping[int, str]:
-            failures: dict[int, str] = {}
-            keys = [render(event) for event in events]
-            wanted = [
-                key
-                for key in dict.fromkeys(keys)
-                if key and (len(key) <= short or len(key.encode()) <= limit)
-            ]
+
+class KeyedLookup:
+    """A function of a batch that can also be asked first and applied later, event by event."""
+
+    def __init__(self, stage: Lookup, context: Context) -> None:
+        self.key: Callable[[Event], str | None] = renderer(stage.key, context.builtins)
+        """The key of an event; None or an empty text where there is none."""
+        self._lookups = context.lookups
+        self._read = reader(stage)
+        self._cache = Cache(stage.cache_s if context.lookups.lasting else 0.0)
+        self._limit = stage.max_key_bytes
+        self.apply = applier([stage.target, *stage.numbers])
+        """Writes what was found to an event. Raises `Failure`."""
+
+    async def fetch(self, keys: list[str | None]) -> list[Found]:
+        """Give what is stored under each key, with at most one round trip. Never raises."""
+        held = self._cache.held()
+        try:
+            return [held[key] for key in keys]
+        except KeyError:
+            answers = await self._ask([key for key in dict.fromkeys(keys) if key not in held])
+        return [answers[key] if key in answers else held[key] for key in keys]
+
+    async def _ask(self, missing: Iterable[str | None]) -> dict[str | None, Found]:
+        too_long = f"the key is longer than {self._limit} bytes"
+        answers: dict[str | None, Found] = {}
+        asked = []
+        for key in missing:
+            if key and len(key.encode()) <= self._limit:
+                asked.append(key)
+            else:
+                answers[key] = too_long if key else None
+        try:
+            values = await self._lookups.get_many(asked) if asked else []
+        except Unavailable as error:
+            return answers | dict.fromkeys(asked, str(error))
+        known = {key: self._read(value) for key, value in zip(asked, values, strict=True)}
+        self._cache.add(known)
+        return answers | known
+
+    async def __call__(self, events: list[Event]) -> Mapping[int, str]:
+        """Look up and write for a whole batch; give the reasons of those that failed."""
+        failures: dict[int, str] = {}
+        found = await self.fetch([self.key(event) for event in events])
+        for number, (event, value) in enumerate(zip(events, found, strict=True)):
             try:
-                values = await lookups.get_many(wanted) if wanted else []
-            except Unavailable as error:
-                return dict.fromkeys((n for n, key in enumerate(keys) if key), str(error))
-            found = {key: remember(value) for key, value in zip(wanted, values, strict=True)}
-            for number, key in enumerate(keys):
-                if not key:
-                    continue
-                value = found.get(key, too_long)
-                if type(value) is str:
-                    failures[number] = value
-                elif value is not None:
-                    try:
-                        put(events[number], value)
-                    except Failure as failure:
-                        failures[number] = str(failure)
-            return failures
-
-        return lookup
+                self.apply(event, value)
+            except Failure as failure:
+                failures[number] = str(failure)
+        return failures
 
 
-REMEMBERED = 1 << 13
-"""Values whose parsed form is kept; events share it, since nobody changes it in place."""
+def reader(stage: Lookup) -> Callable[[bytes | None], Found]:
+    """Build the function that reads a stored value and works out the fields that it gives."""
+    target = stage.target
+    numbers = [(field, source, path.getter(source)) for field, source in stage.numbers.items()]
+
+    def read(value: bytes | None) -> Found:
+        stored = parse(value)
+        if type(stored) is not dict:
+            return stored
+        fields: dict[str, Any] = {target: stored}
+        reasons = []
+        for field, source, get in numbers:
+            number = get(stored)
+            try:
+                if number is not None:
+                    is_number = type(number) in (int, float)
+                    fields[field] = number if is_number else to_number(number, source)
+            except Failure as failure:
+                reasons.append(str(failure))
+        return (fields, "; ".join(reasons)) if reasons else fields
+
+    return read
+
+
+def applier(fields: list[str]) -> Callable[[Event, Found], None]:
+    """Build the function that writes what was found to an event."""
+    keys = {field: path.parse(field) for field in fields}
+    is_flat = all(len(parts) == 1 and parts[0] == field for field, parts in keys.items())
+    setters = {field: path.setter(field) for field in fields}
+
+    def write(event: Event, values: dict[str, Any]) -> None:
+        for field, value in values.items():
+            setters[field](event, value)
+
+    def apply(event: Event, found: Found) -> None:
+        if type(found) is dict:
+            if is_flat:
+                event.update(found)
+            else:
+                write(event, found)
+        elif type(found) is str:
+            raise Failure(found)
+        elif type(found) is tuple:
+            write(event, found[0])
+            raise Failure(found[1])
+
+    return apply
+
+
+class Cache:
+    """Answers by key, in two generations: the older one goes when half the time has passed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._held: dict[str | None, Found] = dict(NOBODY)
+        self._young: dict[str | None, Found] = dict(NOBODY)
+        self._turn_at = 0.0
+
+    def held(self) -> dict[str | None, Found]:
+        """Give what is fresh enough now."""
+        now = time.monotonic()
+        if now >= self._turn_at or len(self._held) > REMEMBERED:
+            self._held, self._young = self._young, dict(NOBODY)
+            self._turn_at = now + self._seconds / 2
+        return self._held
+
+    def add(self, answers: Mapping[str, Found]) -> None:
+        """Keep answers that the store gave."""
+        if self._seconds:
+            self._held.update(answers)
+            self._young.update(answers)
+
+
+NOBODY: Mapping[str | None, Found] = {None: None, "": None}
+"""What is known without asking."""
+REMEMBERED = 1 << 14
+"""Answers that are kept at most, with those of the batch at hand."""
 
 
 def parse(value: bytes | None) -> dict[str, Any] | str | None:

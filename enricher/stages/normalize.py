@@ -60,6 +60,10 @@ class Normalize(Stage):
         """Give the fields that it may write."""
         return [self.field]
 
+    def repeats(self) -> bool:
+        """Say that its texts come out of a table."""
+        return True
+
     def change(self, text: str) -> str:
         """Give the form of a text."""
         text = text.strip() if self.trim else text

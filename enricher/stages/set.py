@@ -77,6 +77,11 @@ class Set(Stage):
         """Give the fields that it may write."""
         return self.fields
 
+    def repeats(self) -> bool:
+        """Say whether nothing that it writes comes from an event."""
+        texts = (value for value in self.fields.values() if isinstance(value, str))
+        return not any(part.keys for text in texts for part in template.parse(text))
+
 
 def choose(value: Any, context: Context) -> tuple[Any, Callable[[Event], Any] | None]:
     """Give a constant, or the function that computes the value."""

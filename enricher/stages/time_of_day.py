@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from enricher import path
 from enricher.connections import STRICT
 from enricher.model import Event, Failure
-from enricher.moment import MOMENTS, moment
+from enricher.moment import LAST, moment
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
 
@@ -72,7 +72,7 @@ class TimeOfDay(Stage):
 
     def compile(self, context: Context) -> EventFunction:  # noqa: ARG002
         """Lay the hours out in a table and build the function."""
-        get, field, moments, read = path.getter(self.field), self.field, MOMENTS, moment
+        get, field, last, read = path.getter(self.field), self.field, LAST, moment
         table: list[dict[str, Any]] = [{} for _ in range(24)]
         for part in self.parts:
             for hour in part.all():
@@ -83,7 +83,7 @@ class TimeOfDay(Stage):
             value = get(event)
             if value is None:
                 return
-            time = (moments.get(value) if type(value) is str else None) or read(value)
+            time = last[1] if value is last[0] else read(value)
             if time is None:
                 raise Failure(f"{field} is no ISO 8601 time with an offset")
             write(event, time.hour)

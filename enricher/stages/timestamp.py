@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from enricher import path
+from enricher.functions import kind_of
 from enricher.model import Event, Failure, Record
 from enricher.moment import Converter, zone
 from enricher.path import FieldPath
-from enricher.stages.base import Context, EventFunction, Example, Stage, kind_of, note_failure
+from enricher.stages.base import Context, EventFunction, Example, Stage, note_failure
 
 
 def _check_zone(name: str) -> str:

@@ -68,6 +68,10 @@ class Translate(Stage):
         """Give the fields that it may write."""
         return [self.target]
 
+    def repeats(self) -> bool:
+        """Say that its texts come out of a table."""
+        return True
+
 
 def load_table(file: Path) -> dict[str, Any]:
     """Read a table from a YAML or JSON file. Raises ValueError that names the file."""

@@ -93,15 +93,15 @@ def verify(
         assert stable(found[place]) in [stable(one.document) for one in candidates], place
 
 
-def indexed(elasticsearch: Any) -> dict[tuple[str, str], dict[str, Any]]:
+def indexed(elasticsearch: Any, indices: str = INDICES) -> dict[tuple[str, str], dict[str, Any]]:
     """Read every document back by (index, id). A document in two indices counts twice."""
-    elasticsearch.request("POST", f"/{INDICES}/_refresh")
+    elasticsearch.request("POST", f"/{indices}/_refresh")
     documents: dict[tuple[str, str], dict[str, Any]] = {}
     after: list[Any] | None = None
     while True:
         query: dict[str, Any] = {"size": 10_000, "sort": [{"_shard_doc": "asc"}]}
         if after is None:
-            pit = elasticsearch.request("POST", f"/{INDICES}/_pit?keep_alive=1m")[1]["id"]
+            pit = elasticsearch.request("POST", f"/{indices}/_pit?keep_alive=1m")[1]["id"]
         query["pit"] = {"id": pit, "keep_alive": "1m"}
         if after is not None:
             query["search_after"] = after
@@ -113,24 +113,26 @@ def indexed(elasticsearch: Any) -> dict[tuple[str, str], dict[str, Any]]:
         after = hits[-1]["sort"]
 
 
-def clear(elasticsearch: Any) -> None:
+def clear(elasticsearch: Any, indices: str = INDICES) -> None:
     """Delete every index of ours by name: Elasticsearch refuses to delete by a pattern."""
-    _, indices = elasticsearch.request("GET", f"/{INDICES}/_settings?ignore_unavailable=true")
+    _, indices = elasticsearch.request("GET", f"/{indices}/_settings?ignore_unavailable=true")
     for name in indices:
         assert elasticsearch.request("DELETE", f"/{name}")[0] == 200
 
 
-def count(elasticsearch: Any) -> int:
+def count(elasticsearch: Any, indices: str = INDICES) -> int:
     """Count what is indexed so far."""
-    elasticsearch.request("POST", f"/{INDICES}/_refresh?ignore_unavailable=true")
-    status, answer = elasticsearch.request("GET", f"/{INDICES}/_count")
+    elasticsearch.request("POST", f"/{indices}/_refresh?ignore_unavailable=true")
+    status, answer = elasticsearch.request("GET", f"/{indices}/_count")
     return int(answer["count"]) if status == 200 else 0
 
 
-def wait_for_count(elasticsearch: Any, wanted: int, timeout_s: float = 120) -> int:
+def wait_for_count(
+    elasticsearch: Any, wanted: int, timeout_s: float = 120, indices: str = INDICES
+) -> int:
     """Wait until at least so many documents are indexed; give the last count."""
     end = time.monotonic() + timeout_s
-    while (found := count(elasticsearch)) < wanted and time.monotonic() < end:
+    while (found := count(elasticsearch, indices)) < wanted and time.monotonic() < end:
         time.sleep(0.3)
     return found
 

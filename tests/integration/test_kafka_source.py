@@ -251,7 +251,7 @@ def test_a_second_member_takes_over_without_duplicates(kafka: Kafka) -> None:
 
             settling = asyncio.create_task(settle_slowly())
             async with Member(kafka, topic) as second:
-                await _until(lambda: len(second.source.partitions) == 2)
+                await _until(lambda: len(second.source.progress()) == 2)
                 await settling
                 first.auto = True
                 for partition in range(4):
@@ -437,7 +437,7 @@ def test_an_offset_out_of_range_is_an_error_not_a_silent_skip(kafka: Kafka) -> N
             async with Member(kafka, topic) as again:
                 await again.has(8)
                 assert again.values() == list(range(12, 20))
-                assert again.source.out_of_range == 1
+                assert again.source.counts.out_of_range == 1
         (line,) = [line for line in logs if "out of range" in line["event"]]
         assert (line["log_level"], line["offset"], line["oldest"]) == ("error", 5, 12)
 

@@ -9,12 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from enricher.model import DeadLetter, Record, UserError
-from enricher.sinks.dead_letter_file import DeadLetterFile, _line, letter, read
+from enricher.sinks.dead_letter_file import DeadLetterFile
 from enricher.waiting import Backoff
 
 
@@ -24,11 +23,22 @@ def dead(number: int = 0, value: bytes = b"not json", key: bytes | None = None) 
     return DeadLetter(record, "json", "JSONDecodeError", "unexpected character: line 1 column 1")
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """Give the whole lines of a file."""
+    entries = []
+    for line in path.read_bytes().splitlines():
+        try:
+            entries.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            continue
+    return entries
+
+
 def with_file(path: Path, work: Callable[[DeadLetterFile], Awaitable[Any]]) -> DeadLetterFile:
     """Open a file, do the work, close it."""
 
     async def run() -> DeadLetterFile:
-        sink = DeadLetterFile(path, backoff=Backoff(base_s=0.001, cap_s=0.001))
+        sink = DeadLetterFile(path, "p@1", backoff=Backoff(base_s=0.001, cap_s=0.001))
         await sink.open()
         try:
             await work(sink)
@@ -50,32 +60,13 @@ def test_letter_says_what_where_and_why(tmp_path: Path) -> None:
         "stage": "json",
         "error": "JSONDecodeError",
         "reason": "unexpected character: line 1 column 1",
+        "pipeline": "p@1",
         "stream": "logs/0",
         "position": 7,
         "timestamp": 1_732_190_400_000,
         "key": "k",
         "value": "not json",
     }
-
-
-def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:
-    """A value that is not UTF-8 is kept as Base64, so that it can be replayed as it was."""
-    path = tmp_path / "dead.jsonl"
-    with_file(path, lambda sink: sink.write([dead(value=b"\xff\x00", key=b"\xfe")]))
-    (entry,) = read(path)
-    assert entry["value_base64"] == "/wA="
-    assert "value" not in entry
-    assert letter(entry) == dead(value=b"\xff\x00", key=b"\xfe")
-
-
-@given(st.binary(), st.none() | st.binary())
-def test_letter_comes_back_as_it_was(value: bytes, key: bytes | None) -> None:
-    """Whatever a record holds, its entry is one line and gives it back byte for byte."""
-    import orjson
-
-    line = _line(dead(value=value, key=key))
-    assert line.count(b"\n") == 1
-    assert letter(orjson.loads(line)) == dead(value=value, key=key)
 
 
 def test_only_the_owner_may_read(tmp_path: Path) -> None:
@@ -93,13 +84,6 @@ def test_torn_last_line_costs_only_itself(tmp_path: Path, cut: int) -> None:
     with_file(path, lambda sink: sink.write([dead(3)]))
     expected = ["logs-0-1", "logs-0-2", "logs-0-3"] if cut == 1 else ["logs-0-1", "logs-0-3"]
     assert [entry["id"] for entry in read(path)] == expected
-
-
-def test_torn_line_is_passed_over_while_reading(tmp_path: Path) -> None:
-    """A reader beside a running pipeline sees only whole letters."""
-    path = tmp_path / "dead.jsonl"
-    path.write_bytes(_line(dead(1)) + b"[]\n\xff\n\n" + _line(dead(2))[:-9])
-    assert [entry["id"] for entry in read(path)] == ["logs-0-1"]
 
 
 def test_same_letter_twice_is_fine(tmp_path: Path) -> None:
@@ -153,3 +137,42 @@ def test_file_that_cannot_be_opened_is_the_users_mistake(tmp_path: Path) -> None
     """A folder in the file's place is refused in words."""
     with pytest.raises(UserError, match="cannot be opened"):
         with_file(tmp_path, lambda sink: sink.write([]))
+
+
+def test_file_that_was_replaced_is_not_written_to_any_more(tmp_path: Path) -> None:
+    """Whoever puts another file in its place, or takes it away, loses no letter that follows."""
+    path = tmp_path / "dead.jsonl"
+
+    async def work(sink: DeadLetterFile) -> None:
+        await sink.write([dead(1)])
+        path.rename(tmp_path / "before.jsonl")
+        await sink.write([dead(2)])
+        (tmp_path / "other.jsonl").write_bytes(path.read_bytes())
+        (tmp_path / "other.jsonl").replace(path)
+        await sink.write([dead(3)])
+
+    with_file(path, work)
+    assert [entry["id"] for entry in read(path)] == ["logs-0-2", "logs-0-3"]
+
+
+def test_what_another_process_left_torn_is_ended(tmp_path: Path) -> None:
+    """One of two that append is killed in the middle of a line: the other's next letter is whole."""
+    path = tmp_path / "dead.jsonl"
+
+    async def work(sink: DeadLetterFile) -> None:
+        await sink.write([dead(1)])
+        with path.open("ab") as other:
+            other.write(b'{"id": "torn')
+        await sink.write([dead(2)])
+
+    with_file(path, work)
+    assert [entry["id"] for entry in read(path)] == ["logs-0-1", "logs-0-2"]
+
+
+def test_letter_with_texts_that_are_no_unicode_is_kept(tmp_path: Path) -> None:
+    """A file's name and a reason may hold lone surrogates; no record may block for that."""
+    path = tmp_path / "dead.jsonl"
+    record = dead().record._replace(stream="logs/\udcff")
+    with_file(path, lambda sink: sink.write([DeadLetter(record, "s", "e", "bad \ud800")]))
+    (entry,) = read(path)
+    assert entry["reason"] == "bad ?"

@@ -28,6 +28,8 @@ def lines_of(example: Example) -> Iterator[str]:
 class Store:
     """Knows what the example says."""
 
+    lasting = False
+
     def __init__(self, example: Example) -> None:
         self.example = example
 

@@ -178,6 +178,8 @@ def test_many_rules_and_levels() -> None:
 class Store:
     """Holds what a test gives it, or is away."""
 
+    lasting = False
+
     def __init__(self, values: dict[str, bytes] | None) -> None:
         self.values = values
         self.asked: list[str] = []

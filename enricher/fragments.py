@@ -1,0 +1,88 @@
+"""Pieces of JSON that are made once and put together into documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+MAX_KNOWN = 1 << 14
+"""Pieces, and shapes of events, that are kept at most."""
+MAX_NAMES = 64
+"""Fields of an event whose shape is remembered."""
+
+
+class Unfit(BaseException):
+    """Raised for an event that the overlay cannot do; not an error, and no stage may catch it."""
+
+
+def unfit() -> None:
+    """Give an event up, in the midst of an expression."""
+    raise Unfit
+
+
+def fragment(values: Mapping[str, Any], without: frozenset[str]) -> bytes:
+    """Write fields as a piece of JSON, a comma before each. Raises Unfit where that cannot be."""
+    if None in values.values():
+        raise Unfit  # a local that is None stands for a field that is absent
+    kept = {key: value for key, value in values.items() if key not in without}
+    try:
+        return b"," + orjson.dumps(kept)[1:-1] if kept else b""
+    except TypeError:
+        raise Unfit from None
+
+
+class Texts(dict[str, bytes]):
+    """The pieces of JSON of one field, by its text; made when they are first asked for."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.prefix = b"," + orjson.dumps(field) + b":"
+
+    def __missing__(self, text: str) -> bytes:
+        piece = self.prefix + orjson.dumps(text)
+        if len(self) < MAX_KNOWN:
+            self[text] = piece
+        return piece
+
+
+Row = tuple[dict[str, Any], bytes, *tuple[Any, ...]]
+"""A dict, its piece of JSON, and the values of it that later steps read."""
+
+
+def rows(without: frozenset[str], wanted: Sequence[str]) -> tuple[dict[int, Row], MakeRow]:
+    """Give the rows of dicts that come out of a stage's cache, by `id()`, and what makes one."""
+    known: dict[int, Row] = {}
+
+    def make(values: dict[str, Any]) -> Row:
+        read = [values.get(key) for key in wanted]
+        row: Row = (values, fragment(values, without), *read)
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        known[id(values)] = row  # holds the dict, so that no other one can get its id
+        return row
+
+    return known, make
+
+
+MakeRow = Callable[[dict[str, Any]], Row]
+Shapes = dict[tuple[str, ...], bool]
+"""Whether an event of these fields suits the overlay."""
+
+
+def shapes(
+    added: frozenset[str], is_sound: Callable[[tuple[str, ...]], bool]
+) -> tuple[Shapes, Callable[[tuple[str, ...]], bool]]:
+    """Give what is known of shapes, and the function that learns one more."""
+    known: Shapes = {}
+
+    def learn(names: tuple[str, ...]) -> bool:
+        suits = bool(names) and added.isdisjoint(names) and is_sound(names)
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        if len(names) <= MAX_NAMES and sum(map(len, names)) <= 32 * MAX_NAMES:
+            known[names] = suits
+        return suits
+
+    return known, learn

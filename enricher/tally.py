@@ -1,0 +1,79 @@
+"""The plain counters of a run: added to once a delivery, read by whoever wants to know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from enricher.model import DeadLetter, Document, Outcome
+
+FAMILIES = 100
+"""Families of indices that are told apart, at most: a metric's labels must be few."""
+_DATE = re.compile(r"[-._]\d[\d._-]*$")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the records so far; the numbers of the summary."""
+
+    read: int = 0
+    """Taken from the sources, settled or not."""
+    records: int = 0
+    """Settled, and acknowledged to the source."""
+    documents: dict[str, int] = field(default_factory=dict)
+    """By index."""
+    alerts: dict[str, int] = field(default_factory=dict)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    """By `stage: error`."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """By stage."""
+    cost_ns: dict[str, int] = field(default_factory=dict)
+    """By stage, over the sampled records."""
+    sampled: int = 0
+    """Records whose cost was measured."""
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Count settled outcomes."""
+        for outcome in outcomes:
+            if type(outcome) is Document:
+                _count(self.documents, outcome.index)
+                for alert in outcome.alerts:
+                    _count(self.alerts, alert.name)
+            elif type(outcome) is DeadLetter:
+                _count(self.dead_letters, f"{outcome.stage}: {outcome.error}")
+            else:
+                _count(self.dropped, outcome.stage)  # type: ignore[union-attr]
+
+    def families(self) -> dict[str, int]:
+        """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""
+        found: dict[str, int] = {}
+        for index, count in self.documents.items():
+            family = family_of(index)
+            if family not in found and len(found) >= FAMILIES:
+                family = "other"
+            found[family] = found.get(family, 0) + count
+        return found
+
+
+def family_of(index: str) -> str:
+    """Give an index without its date: `payment-logs-2025.10.20` → `payment-logs-*`."""
+    date = _DATE.search(index)
+    return f"{index[: date.start() + 1]}*" if date and date.start() else index
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+@dataclass(slots=True)
+class Reloads:
+    """How often the plan was exchanged while running, for whoever watches."""
+
+    ok: int = 0
+    failed: int = 0
+    """The old plan was kept."""
+    last_time: float | None = None
+    """Of the last attempt, in seconds since the epoch."""
+    last_error: str | None = None
+    """Why the last attempt failed; None where it succeeded."""

@@ -1,0 +1,206 @@
+"""What a reload takes up, what it refuses, and which files it looks at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+from enricher.cli import service
+from enricher.config import PipelineConfig, load
+from enricher.model import Document, Record
+from enricher.reload import files_of, stamps
+
+PIPELINE = """\
+name: p
+connections: {elasticsearch: {store: p.db}}
+sources: [file: {paths: [in.ndjson]}]
+geoip_database: city.mmdb
+stages:
+  - json: {}
+  - geoip: {field: ip, country: country}
+  - translate: {field: kind, target: word, file: table.yaml}
+routes:
+  - elasticsearch: {index: logs}
+"""
+PATIENCE_S = 20.0
+
+
+def database(file: Path, country: str) -> None:
+    """Write a GeoIP database in which every address is in one country."""
+    writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Test-City")
+    writer.insert_network(IPSet(["1.0.0.0/8"]), {"country": {"names": {"en": country}}})
+    new = file.with_suffix(".new")
+    writer.to_db_file(str(new))
+    new.rename(file)
+
+
+class Rig:
+    """A run that is not started, and what reloads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "p.yaml"
+        self.table = folder / "table.yaml"
+        self.database = folder / "city.mmdb"
+        self.file.write_text(PIPELINE)
+        self.table.write_text("k: one\n")
+        database(self.database, "Nepal")
+        self.reloader = service.prepare(self.read, service.Options(watch=True))
+        self.runtime = self.reloader.runtime
+
+    def read(self) -> PipelineConfig:
+        return load(self.file, {})
+
+    async def made(self) -> dict[str, Any]:
+        """Give what the plan of now makes of an event."""
+        record = Record(b'{"ip":"1.1.1.1","kind":"k"}', "id", None, "f", 0)
+        (outcome,) = await self.runtime.plan.process([record])
+        assert isinstance(outcome, Document)
+        event: dict[str, Any] = orjson.loads(outcome.body)
+        return event
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+async def test_a_reload_takes_up_every_file(rig: Rig) -> None:
+    """Stages, the table, the GeoIP database, name and hash; the counters say so."""
+    before, digest = await rig.made(), rig.runtime.digest
+    assert (before["country"], before["word"]) == ("Nepal", "one")
+    rig.table.write_text("k: two\n")
+    database(rig.database, "India")
+    rig.file.write_text(
+        PIPELINE.replace("target: word", "target: meaning").replace(": p\n", ": q\n")
+    )
+    await rig.reloader.reload()
+    after = await rig.made()
+    assert (after["country"], after["meaning"], "word" in after) == ("India", "two", False)
+    assert rig.runtime.pipeline == "q"
+    assert rig.runtime.digest != digest
+    assert rig.runtime.dead_letters.pipeline == f"q@{rig.runtime.digest}"
+    reloads = rig.runtime.reloads
+    assert (reloads.ok, reloads.failed, reloads.last_error) == (1, 0, None)
+    assert reloads.last_time is not None
+
+
+def spoil_database(rig: Rig) -> None:
+    """Keep the metadata, which stands at the end, and lose what comes before it."""
+    whole = rig.database.read_bytes()
+    metadata = whole.rindex(b"\xab\xcd\xefMaxMind.com")
+    new = rig.database.with_suffix(".bad")
+    new.write_bytes(b"\xff" * metadata + whole[metadata:])
+    new.rename(rig.database)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda rig: rig.file.write_text("name: p\n"), 'p.yaml:1:1: missing field "routes"'),
+        (lambda rig: rig.file.unlink(), "p.yaml: cannot be read"),
+        (lambda rig: rig.table.write_text("k: [\n"), "p.yaml:8:5: stages[2].translate: "),
+        (lambda rig: rig.database.unlink(), "p.yaml:7:5: stages[1].geoip: GeoIP database"),
+        (spoil_database, "p.yaml:7:5: stages[1].geoip: GeoIP database"),
+        (
+            lambda rig: rig.file.write_text(PIPELINE.replace("in.ndjson", "other")),
+            "sources changed, which needs a restart",
+        ),
+        (
+            lambda rig: rig.file.write_text(PIPELINE.replace("p.db", "other.db")),
+            "connections changed, which needs a restart",
+        ),
+        (
+            lambda rig: rig.file.write_text(PIPELINE + "dead_letters: {file: d}\n"),
+            "dead_letters changed, which needs a restart",
+        ),
+        (
+            lambda rig: rig.file.write_text(PIPELINE.replace("elasticsearch: {index: logs}", "console: {}")),
+            "routes: the sink console changed, which needs a restart",
+        ),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)  # fmt: skip
+async def test_a_mistake_keeps_the_old_plan(
+    rig: Rig, spoil: Callable[[Rig], object], told: str
+) -> None:
+    """It is counted and told with its place; once it is put right, the next reload goes through."""
+    spoil(rig)
+    await rig.reloader.reload()
+    reloads = rig.runtime.reloads
+    assert (reloads.ok, reloads.failed) == (0, 1)
+    assert told in (reloads.last_error or "")
+    made = await rig.made()
+    assert (made["country"], made["word"]) == ("Nepal", "one")
+    rig.file.write_text(PIPELINE)
+    rig.table.write_text("k: two\n")
+    database(rig.database, "Nepal")
+    await rig.reloader.reload()
+    assert (reloads.ok, reloads.failed, reloads.last_error) == (1, 1, None)
+    assert (await rig.made())["word"] == "two"
+
+
+async def test_changes_are_noticed_once(rig: Rig) -> None:
+    """One reload for one change; none for a file that is away for a moment, one if it stays away."""
+    following = asyncio.create_task(rig.reloader.follow())
+    reloads = rig.runtime.reloads
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            rig.table.write_text("k: two\n")
+            while reloads.ok < 1:
+                await asyncio.sleep(0.05)
+            text = rig.file.read_text()
+            rig.file.unlink()
+            await asyncio.sleep(0.1)
+            rig.file.write_text(text)
+            while reloads.ok < 2:
+                await asyncio.sleep(0.05)
+            assert reloads.failed == 0
+            rig.table.unlink()
+            while reloads.failed < 1:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(1.5)
+            assert (reloads.ok, reloads.failed) == (2, 1)
+            rig.table.write_text("k: three\n")
+            while reloads.ok < 3:
+                await asyncio.sleep(0.05)
+            assert (await rig.made())["word"] == "three"
+    finally:
+        following.cancel()
+
+
+async def test_without_watching_only_a_request_reloads(rig: Rig) -> None:
+    rig.reloader = service.prepare(rig.read, service.Options(watch=False))
+    following = asyncio.create_task(rig.reloader.follow())
+    reloads = rig.reloader.runtime.reloads
+    try:
+        rig.table.write_text("k: two\n")
+        await asyncio.sleep(1.5)
+        assert reloads.ok == 0
+        rig.reloader.request()
+        async with asyncio.timeout(PATIENCE_S):
+            while reloads.ok < 1:
+                await asyncio.sleep(0.05)
+    finally:
+        following.cancel()
+
+
+def test_the_files_of_a_pipeline(rig: Rig) -> None:
+    """The file itself, tables, the database, the templates with what is in them."""
+    folder = rig.file.parent
+    (folder / "templates" / "elasticsearch").mkdir(parents=True)
+    (folder / "templates" / "elasticsearch" / "a.json").write_text("{}")
+    rig.file.write_text(PIPELINE + "templates: templates\n")
+    files = files_of(rig.read())
+    assert files == [folder / n for n in ("p.yaml", "table.yaml", "city.mmdb", "templates")]
+    before = stamps(files)
+    assert folder / "templates" / "elasticsearch" / "a.json" in before
+    assert stamps(files) == before
+    (folder / "templates" / "elasticsearch" / "b.json").write_text("{}")
+    assert stamps(files) != before
