@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.servers.process import DIE_WITH_PARENT
+
 
 class Daemon:
     """One running pipeline; its output goes to a log that a failed test shows.
@@ -22,6 +24,8 @@ class Daemon:
         self, pipeline: Path, environment: Mapping[str, str], log: Path, *options: str
     ) -> None:
         command = [sys.executable, "-m", "enricher", "run", str(pipeline), "--format", "json"]
+        if sys.platform == "linux":
+            command = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, *command]
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(

@@ -6,6 +6,7 @@ import random
 import signal
 
 from . import results
+from .daemon import Daemon
 from .scale import SCALE
 from .test_killed import producing
 from .world import World
@@ -27,19 +28,22 @@ def test_a_broken_file_changes_nothing(world: World) -> None:
     broken = (*BROKEN, sound[: len(sound) // 2], sound.replace('"when"', '"whem"', 1))
     daemon = world.start()
     for turn in range(SCALE.reloads):
-        before = daemon.log.read_text().count(REFUSED)
         with producing(world, SCALE.reload_events, 1):
             world.until_more()
-            world.pipeline.write_text(dice.choice(broken))
-            if turn % 2:
-                daemon.signal(signal.SIGHUP)
-            world.until(lambda at=before: daemon.log.read_text().count(REFUSED) > at, 30, REFUSED)
+            change(world, daemon, dice.choice(broken), REFUSED, hang_up=turn % 2 == 1)
         world.until_indexed(len(world.ledger))  # it goes on
-    world.pipeline.write_text(sound)
-    daemon.signal(signal.SIGHUP)
-    world.until(lambda: '"reloaded"' in daemon.log.read_text(), 30, "reloaded")
+    change(world, daemon, sound, '"reloaded"', hang_up=True)
     world.until_settled()
     assert daemon.stop() == 0, world.logs
     verdict = world.verdict()
     assert verdict.clean, f"{verdict}\n{world.logs}"
     results.note(f"bad reload, {SCALE.reloads} times", verdict, refused=SCALE.reloads)
+
+
+def change(world: World, daemon: Daemon, text: str, said: str, *, hang_up: bool) -> None:
+    """Change the file, and wait until the log says once more what came of it."""
+    before = daemon.log.read_text().count(said)
+    world.pipeline.write_text(text)
+    if hang_up:
+        daemon.signal(signal.SIGHUP)
+    world.until(lambda: daemon.log.read_text().count(said) > before, 30, said)

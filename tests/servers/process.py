@@ -14,7 +14,7 @@ _FIRST_PORT = 15_000
 
 # Has the kernel kill the server when the thread that started it ends (PR_SET_PDEATHSIG, SIGKILL), even if pytest is
 # killed; then becomes the server.
-_DIE_WITH_PARENT = """\
+DIE_WITH_PARENT = """\
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)
 os.execv(sys.argv[1], sys.argv[1:])
@@ -67,7 +67,7 @@ def is_listening(port: int) -> bool:
 
 def _spawn(command: list[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     if sys.platform == "linux":
-        command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, *command]
+        command = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, *command]
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
