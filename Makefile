@@ -38,7 +38,7 @@ test: setup ## All tests, on real servers
 	$(BIN)/python -m pytest $(PYTEST)
 
 faults: export ENRICHER_FAULTS = long
-faults: setup ## Break everything for half an hour, in the long form; its figures as a table
+faults: setup ## Break everything for twenty minutes, and show the figures as a table
 	@$(BIN)/python -m tests.servers install
 	@rm -f run-output/faults-long.jsonl
 	$(BIN)/python -m pytest -q tests/faults

@@ -94,7 +94,7 @@ class Ledger:
     async def _send(self, records: Iterable[Any], pause_s: float) -> None:
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
-            enable_idempotence=True,  # a record that the broker has twice is twice in the ledger
+            enable_idempotence=True,  # or the broker might have it twice, the ledger once
             compression_type="lz4",
             linger_ms=5,
             acks="all",

@@ -14,7 +14,7 @@ from .world import World
 
 BUDGET = 64 << 20
 """More than the default, so that it stands out from what is kept beside it."""
-KEPT = 32 << 20
+KEPT = 48 << 20
 """At full speed: the batch at work, and what the allocator keeps for the next (enricher/memory.py)."""
 WARM_S = 5
 

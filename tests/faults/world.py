@@ -58,7 +58,6 @@ class World:
             "ELASTICSEARCH_REPLICAS": "0",
             "ELASTICSEARCH_SHARDS": "1",
             "REDIS_URL": redis_url,
-            "ENRICHER_ADMIN": "off",  # two daemons would want one port
         }
         self.write_pipeline()
         limits = {"retention.ms": "-1", "max.message.bytes": str(5 << 20)}
