@@ -48,7 +48,8 @@ class Moment:
 
 
 LAST: list[Any] = [None, None]
-"""The text that was written or read last, and its hour."""
+"""The text that was written or read last, and its hour. Plans run on one thread, so that these
+two belong together."""
 
 
 def to_epoch_ms(time: datetime) -> int:
@@ -148,6 +149,8 @@ class Converter:
 
     def _convert_local(self, text: str) -> str:
         """Convert a time with an offset or without one, or the first of its minute."""
+        if text[-1:] == "Z":
+            return self._convert_any(text)
         has_offset = text[-6:-5] in _SIGNS
         known = self._minutes.get(text[:16] + (text[-6:] if has_offset else _NAIVE))
         rest = text[16:-6] if has_offset else text[16:]
