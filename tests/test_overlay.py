@@ -13,7 +13,7 @@ import pytest
 from enricher.build import build
 from enricher.config import load
 from enricher.fast import build_fast
-from enricher.fragments import Unfit, fragment, rows
+from enricher.fragments import MAX_HELD, MAX_TEXTS, Texts, Unfit, fragment, rows
 from enricher.generator import generate, hostile
 from enricher.model import Document, Record
 from enricher.plan import ENOUGH, MOST_ROUNDS, SEEN, Plan
@@ -127,6 +127,21 @@ def test_a_row_is_that_of_its_dict_alone() -> None:
         assert row[1:] == (b',"a":%d' % number, number)
         del values, row
         gc.collect(0)
+
+
+def test_what_is_kept_is_bounded_by_its_bytes() -> None:
+    """Texts that never come again, as an `extract` from long messages gives them."""
+    known, make = rows(frozenset(), [])
+    most = 0
+    for number in range(300):
+        make({"a": f"{number}" + "x" * 100_000})
+        most = max(most, sum(len(row[1]) for row in known.values()))
+    assert 0 < most <= MAX_HELD
+    texts = Texts("a")
+    for number in range(MAX_TEXTS + 100):
+        assert texts[f"{number}"] == b',"a":"%d"' % number
+    assert texts["x" * 1000] == b',"a":"' + b"x" * 1000 + b'"'
+    assert len(texts) == MAX_TEXTS
 
 
 def test_what_is_no_piece_of_json_is_unfit() -> None:
