@@ -12,8 +12,9 @@ from enricher.hoist import fields_read, hoist
 from enricher.inline import inline_of
 from enricher.loop import NAMES, NOTES, Ending, Events, Outcomes, Step, ending_source, step_source
 from enricher.model import Event, Record
-from enricher.overlay import CannotOverlay, Overlay
+from enricher.overlay import Overlay
 from enricher.stages.base import Decoder
+from enricher.survey import CannotOverlay
 
 Answers = list[list[Any]]
 """What each look-up found, by look-up and event."""

@@ -7,8 +7,14 @@ from typing import Any
 
 import orjson
 
-MAX_KNOWN = 1 << 14
-"""Pieces, and shapes of events, that are kept at most."""
+MAX_HELD = 8 << 20
+"""Bytes of the rows of one stage that are kept at most; five thousand users of 1 KB fit."""
+ROW_OVERHEAD = 300
+"""Bytes of a row besides its piece (measured)."""
+MAX_TEXTS = 1 << 12
+MAX_TEXT = 256
+"""Characters of a text that is worth being kept as JSON."""
+MAX_SHAPES = 1 << 12
 MAX_NAMES = 64
 """Fields of an event whose shape is remembered."""
 
@@ -42,7 +48,7 @@ class Texts(dict[str, bytes]):
 
     def __missing__(self, text: str) -> bytes:
         piece = self.prefix + orjson.dumps(text)
-        if len(self) < MAX_KNOWN:
+        if len(self) < MAX_TEXTS and len(text) <= MAX_TEXT:
             self[text] = piece
         return piece
 
@@ -54,12 +60,16 @@ Row = tuple[dict[str, Any], bytes, *tuple[Any, ...]]
 def rows(without: frozenset[str], wanted: Sequence[str]) -> tuple[dict[int, Row], MakeRow]:
     """Give the rows of dicts that come out of a stage's cache, by `id()`, and what makes one."""
     known: dict[int, Row] = {}
+    held = 0
 
     def make(values: dict[str, Any]) -> Row:
-        read = [values.get(key) for key in wanted]
-        row: Row = (values, fragment(values, without), *read)
-        if len(known) >= MAX_KNOWN:
+        nonlocal held
+        piece = fragment(values, without)
+        row: Row = (values, piece, *[values.get(key) for key in wanted])
+        held += 2 * len(piece) + ROW_OVERHEAD
+        if held > MAX_HELD:
             known.clear()
+            held = 0
         known[id(values)] = row  # holds the dict, so that no other one can get its id
         return row
 
@@ -79,7 +89,7 @@ def shapes(
 
     def learn(names: tuple[str, ...]) -> bool:
         suits = bool(names) and added.isdisjoint(names) and is_sound(names)
-        if len(known) >= MAX_KNOWN:
+        if len(known) >= MAX_SHAPES:
             known.clear()
         if len(names) <= MAX_NAMES and sum(map(len, names)) <= 32 * MAX_NAMES:
             known[names] = suits

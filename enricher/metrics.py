@@ -145,7 +145,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("enricher_alerts_total", "counter", ("alert",),
            "Alerts that matched.", _each(lambda h: h.runtime.tally.alerts)),
     Family("enricher_stage_cost_seconds_total", "counter", ("stage",),
-           "Time spent in a stage, over the sampled records (one delivery in 16).", _cost),
+           "Time spent in a stage, over the sampled records (one delivery in 128).", _cost),
     Family("enricher_stage_cost_records_total", "counter", ("stage",),
            "The records over which the cost was measured.", _sampled),
     Family("enricher_bytes_in_flight", "gauge", (),

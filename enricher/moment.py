@@ -48,7 +48,8 @@ class Moment:
 
 
 LAST: list[Any] = [None, None]
-"""The text that was written or read last, and its hour."""
+"""The text that was written or read last, and its hour. Plans run on one thread, so that these
+two belong together."""
 
 
 def to_epoch_ms(time: datetime) -> int:
@@ -136,13 +137,24 @@ class Converter:
 
         Raises ValueError or OverflowError for a text that is no time within the calendar.
         """
+        known = self._minutes.get(text[:16])
+        if known is None or text[-1] != "Z":
+            return self._convert_local(text)
+        if len(text) != 20 and text[19] != ".":
+            return self._convert_any(text)
+        _validate(text)
+        prefix, offset, LAST[1] = known
+        converted = LAST[0] = f"{prefix}{text[16:-1]}{offset}"
+        return converted
+
+    def _convert_local(self, text: str) -> str:
+        """Convert a time with an offset or without one, or the first of its minute."""
         if text[-1:] == "Z":
-            known, rest = self._minutes.get(text[:16]), text[16:-1]
-        elif text[-6:-5] in _SIGNS:
-            known, rest = self._minutes.get(text[:16] + text[-6:]), text[16:-6]
-        else:
-            known, rest = self._minutes.get(text[:16] + _NAIVE), text[16:]
-        if known is None or (rest[3:4] != "." if len(rest) > 4 else len(rest) != 3):
+            return self._convert_any(text)
+        has_offset = text[-6:-5] in _SIGNS
+        known = self._minutes.get(text[:16] + (text[-6:] if has_offset else _NAIVE))
+        rest = text[16:-6] if has_offset else text[16:]
+        if known is None or (len(rest) != 3 and rest[3:4] != "."):
             return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known

@@ -14,27 +14,24 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, count
-from typing import Any, NamedTuple
+from typing import Any
 
 from enricher.fragments import Texts, Unfit, fragment, rows, unfit
 from enricher.fuse import Fuser
+from enricher.survey import (
+    CannotOverlay,
+    Site,
+    Table,
+    exclusive,
+    item_of,
+    method_of,
+    survey,
+    tested_of,
+    text_of,
+)
 
 READERS = ("note_failure", "dumps")
 """Functions that may be given the event itself: its own fields are all that they touch."""
-
-
-class CannotOverlay(Exception):  # noqa: N818 - an answer, not an error
-    """Raised where the stages do not allow it at all."""
-
-
-class Site(NamedTuple):
-    """One place that writes: `event.update(…)`, `event[…] = …` or `event.pop(…)`."""
-
-    keys: frozenset[str]
-    """What it may write."""
-    arms: tuple[tuple[int, int], ...]
-    """The branches it stands in: (number of the `if`, which arm)."""
-    is_update: bool
 
 
 class Overlay:
@@ -62,9 +59,9 @@ class Overlay:
 
     def survey(self, body: Iterable[ast.stmt], writes: frozenset[str]) -> None:
         """Note where a step writes and what it reads. Raises CannotOverlay."""
-        survey = _Survey(self, writes)
-        for part in body:
-            survey.visit(part)
+        sites, read = survey(body, self.table, writes, self.sites)
+        self.sites += sites
+        self.read |= read
 
     def settle(self) -> None:
         """Decide, after every step was surveyed, where each field goes."""
@@ -76,7 +73,7 @@ class Overlay:
             self.added = self.added.difference(*stays)
         late = {key for site in self.sites if not site.is_update for key in site.keys}
         for one, other in combinations(self.sites, 2):
-            if not _exclusive(one.arms, other.arms):
+            if not exclusive(one.arms, other.arms):
                 late |= one.keys & other.keys
         self.late = frozenset(late) & self.added
         for key in sorted(self.late | self.read & self.added):
@@ -130,125 +127,6 @@ class Overlay:
         return next(self._numbers)
 
 
-class Table(NamedTuple):
-    """Constant fields, or several of them and what chooses one."""
-
-    values: Any
-    chooser: ast.expr | None
-
-    def rows(self) -> list[Any]:
-        """Give every choice."""
-        if self.chooser is None:
-            return [self.values]
-        return list(self.values.values() if type(self.values) is dict else self.values)
-
-    def is_constant(self) -> bool:
-        """Say whether it is made of fields. Raises CannotOverlay for one that is null."""
-        rows = self.rows()
-        if not rows or any(type(row) is not dict for row in rows):
-            return False
-        if any(None in row.values() for row in rows):
-            raise CannotOverlay  # a local that is None stands for a field that is absent
-        return True
-
-    def keys(self) -> frozenset[str]:
-        """Give the fields of all choices."""
-        return frozenset[str]().union(*self.rows())
-
-    def is_even(self, keys: Iterable[str]) -> bool:
-        """Say whether every choice has these fields."""
-        wanted = set(keys)
-        return all(wanted <= row.keys() for row in self.rows())
-
-
-def _exclusive(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> bool:
-    arms = dict(one)
-    return any(number in arms and arms[number] != arm for number, arm in other)
-
-
-def _item(node: ast.AST) -> str | None:
-    """Give the field of `event["…"]`."""
-    match node:
-        case ast.Subscript(value=ast.Name(id="event"), slice=ast.Constant(value=str() as key)):
-            return key
-    return None
-
-
-def _tested(node: ast.Compare) -> str | None:
-    """Give the field of `"…" in event`."""
-    match node:
-        case ast.Compare(left=ast.Constant(value=str() as key), comparators=[ast.Name(id="event")]):
-            return key
-    return None
-
-
-def _method(node: ast.AST) -> tuple[str, list[ast.expr]]:
-    """Give method and arguments of `event.method(…)`; of all else an empty name."""
-    match node:
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="event"), attr=name), args=arguments):
-            return name, arguments
-    return "", []
-
-
-def _text(node: ast.expr) -> str:
-    """Give the constant text that a field is named by. Raises CannotOverlay for another."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    raise CannotOverlay
-
-
-class _Survey(ast.NodeVisitor):
-    """Collects the sites and the reads of one step."""
-
-    def __init__(self, overlay: Overlay, writes: frozenset[str]) -> None:
-        self.overlay = overlay
-        self.writes = writes
-        self.arms: list[tuple[int, int]] = []
-        self.in_loop = False
-
-    def visit_If(self, node: ast.If) -> None:
-        self.visit(node.test)
-        number = self.overlay.number()
-        for arm, body in enumerate((node.body, node.orelse)):
-            self.arms.append((number, arm))
-            for part in body:
-                self.visit(part)
-            self.arms.pop()
-
-    def visit_For(self, node: ast.For) -> None:
-        outer, self.in_loop = self.in_loop, True
-        self.generic_visit(node)
-        self.in_loop = outer
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        if (key := _item(node.targets[0])) is not None:
-            self._add(frozenset([key]), is_update=False)
-        self.generic_visit(node)
-
-    def visit_Compare(self, node: ast.Compare) -> None:
-        if (key := _tested(node)) is not None:
-            self.overlay.read.add(key)
-        self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        name, arguments = _method(node)
-        if name == "get":
-            self.overlay.read.add(_text(arguments[0]))
-        elif name == "pop":
-            key = frozenset([_text(arguments[0])])
-            if self.in_loop or any(key <= site.keys for site in self.overlay.sites):
-                self._add(key, is_update=False)  # else there is nothing that could go
-        elif name == "update":
-            table = self.overlay.table(arguments[0])
-            self._add(table.keys() if table else self.writes, is_update=True)
-        self.generic_visit(node)
-
-    def _add(self, keys: frozenset[str], *, is_update: bool) -> None:
-        if is_update and self.in_loop:
-            raise CannotOverlay
-        self.overlay.sites.append(Site(keys, tuple(self.arms), is_update))
-
-
 class _Rewrite(ast.NodeTransformer):
     """Replaces what one step does to the event."""
 
@@ -258,7 +136,7 @@ class _Rewrite(ast.NodeTransformer):
         self.begun = overlay.begun
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
-        key = _item(node.targets[0])
+        key = item_of(node.targets[0])
         name = self.overlay.local(key)
         if key is None:
             return self.generic_visit(node)
@@ -271,10 +149,10 @@ class _Rewrite(ast.NodeTransformer):
         return done
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | list[ast.stmt]:
-        name, arguments = _method(node.value)
+        name, arguments = method_of(node.value)
         if name == "update":
             return self._update(arguments[0])
-        if name == "pop" and (key := _text(arguments[0])) in self.overlay.added:
+        if name == "pop" and (key := text_of(arguments[0])) in self.overlay.added:
             local = self.overlay.local(key)
             return ast.parse(f"{local} = None" if local else "pass").body
         return self.generic_visit(node)
@@ -329,7 +207,7 @@ class _Rewrite(ast.NodeTransformer):
         return [ast.Assign([target], source)]
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        key = _tested(node)
+        key = tested_of(node)
         if key is None:
             return self.generic_visit(node)
         if name := self.overlay.local(key):
@@ -338,10 +216,10 @@ class _Rewrite(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        name, arguments = _method(node)
-        if name == "get" and (local := self.overlay.local(_text(arguments[0]))):
+        name, arguments = method_of(node)
+        if name == "get" and (local := self.overlay.local(text_of(arguments[0]))):
             return ast.Name(local, ast.Load()) if len(arguments) == 1 else _UNFIT
-        if name == "pop" and _text(arguments[0]) in self.overlay.added:
+        if name == "pop" and text_of(arguments[0]) in self.overlay.added:
             return _UNFIT
         is_reader = isinstance(node.func, ast.Name) and node.func.id in READERS
         if name in ("get", "pop") or is_reader:
@@ -350,7 +228,7 @@ class _Rewrite(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        key = _item(node)
+        key = item_of(node)
         if key is None:
             return self.generic_visit(node)
         if key in self.overlay.added:

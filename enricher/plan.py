@@ -1,7 +1,9 @@
 """A pipeline, compiled: decode, stages, alerts and routes as a few generated functions.
 
-Stages that work on one event are fused into one loop; a stage that works on a batch (a look-up)
-stands between two loops. The plan does no I/O of its own and is never changed.
+An event takes the fast way (`fast.py`: one loop, look-ups asked before it, added fields written
+straight into the document) or, where it is unfit for that, the plain one: stages that work on one
+event fused into loops, and a stage that works on a batch between two of them. Both ways make the
+same documents. The plan does no I/O of its own; all that changes of it is what it generated.
 """
 
 from __future__ import annotations
@@ -57,6 +59,12 @@ class Bet:
             self._fast = made
         self._records += len(records)
         return self._fast
+
+    def like(self, plan: Plan) -> Bet:
+        """Make the bet of a plan that is to get the events that this one has seen."""
+        bet = Bet(_present=set(self._present))
+        bet.fast(plan, [])
+        return bet
 
     def lose(self, unfit: Sequence[Event | Failure]) -> None:
         """Note the events of a batch that were unfit."""
@@ -115,6 +123,12 @@ class Plan:
         for part in self.fused:
             await run_part(part, records, events, outcomes)
         return outcomes  # type: ignore[return-value]
+
+    def prepare(self, former: Plan) -> None:
+        """Generate the functions now, and not when records wait, for events as another had them."""
+        self.fused = tuple(fuse(self.steps, self.ending))
+        self.single = tuple(fuse_singly(self.steps, self.ending))
+        self.bet = former.bet.like(self)
 
     async def process_timed(
         self, records: Sequence[Record], cost_ns: dict[str, int]

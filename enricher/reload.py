@@ -126,7 +126,8 @@ class Reloader:
             )
         redis = config.pipeline.connections.redis
         plan = build(config, open_lookups(redis) if redis and redis.file else self._lookups)
-        asyncio.run(warm(plan))
+        if isinstance(self.runtime.plan, Plan):
+            plan.prepare(self.runtime.plan)
         return config, plan
 
     async def _install_templates(self, config: PipelineConfig) -> None:
@@ -142,12 +143,6 @@ class Reloader:
         for text in texts:
             log.error("not reloaded, the old plan goes on", problem=text)
         return texts[0]
-
-
-async def warm(plan: Plan) -> None:
-    """Generate the plan's functions now, and not when records wait."""
-    await plan.process([])
-    await plan.process_timed([], {})
 
 
 def changed(old: PipelineConfig, new: PipelineConfig, sinks: Iterable[str]) -> list[str]:

@@ -11,8 +11,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol
 
+from enricher.budget import Budget
 from enricher.model import (
     Alert,
     DeadLetter,
@@ -27,11 +29,9 @@ from enricher.model import (
 )
 from enricher.tally import Reloads, Tally
 
-DEFAULT_BUDGET_MIB = 24
-"""Mebibytes in flight: records, the documents made of them, and what Python needs around both."""
 RECORD_OVERHEAD = 600
 """Bytes of the tuples, texts and numbers around one record and its document (measured)."""
-SAMPLE_EVERY = 16
+SAMPLE_EVERY = 128
 """One delivery in so many goes through the plan stage by stage, to know what each costs."""
 WARM = 4
 """The delivery from which on caches are warm; the first is measured in case it stays alone."""
@@ -49,32 +49,6 @@ class Processor(Protocol):
     ) -> list[Outcome]:
         """Do the same, and add up the cost of each stage in nanoseconds."""
         ...
-
-
-class Budget:
-    """Bounds the bytes in flight; the last delivery let in may go beyond."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-        self._freed = asyncio.Event()
-        self._released = False
-
-    async def wait(self) -> None:
-        """Wait until there is room for one more delivery, or nobody is to wait any more."""
-        while self.used >= self.limit and not self._released:
-            self._freed.clear()
-            await self._freed.wait()
-
-    def add(self, size: int) -> None:
-        """Count bytes in, or out where negative."""
-        self.used += size
-        self._freed.set()
-
-    def release(self) -> None:
-        """Let go of whoever waits: reading ends, and room may never come."""
-        self._released = True
-        self._freed.set()
 
 
 @dataclass(slots=True)
@@ -194,7 +168,7 @@ class Runtime:
             self._quiet.clear()
             outcomes = await self._enrich(delivery.records)
             size = footprint(delivery, outcomes)
-            self.budget.add(size)
+            self.budget.take(size)
             task = asyncio.create_task(self._settle(delivery, outcomes, size))
             self._settling.add(task)
             task.add_done_callback(self._end)
@@ -222,14 +196,10 @@ class Runtime:
     async def _settle(self, delivery: Delivery, outcomes: list[Outcome], size: int) -> None:
         """Write a delivery's outcomes and acknowledge it, whatever it takes."""
         try:
-            by_sink: dict[str, list[Document]] = {}
-            letters: list[DeadLetter] = []
-            for outcome in outcomes:
-                if type(outcome) is Document:
-                    by_sink.setdefault(outcome.sink, []).append(outcome)
-                elif type(outcome) is DeadLetter:
-                    letters.append(outcome)
-            writes = [self.sinks[name].write(documents) for name, documents in by_sink.items()]
+            documents: list[Document] = [one for one in outcomes if type(one) is Document]
+            letters: list[DeadLetter] = [one for one in outcomes if type(one) is DeadLetter]
+            by_sink = _by_sink(documents)
+            writes = [self.sinks[name].write(those) for name, those in by_sink.items()]
             refused = [one for rejected in await asyncio.gather(*writes) for one in rejected]
             if refused:
                 letters += [_letter_of(one) for one in refused]
@@ -238,14 +208,12 @@ class Runtime:
                 await self.dead_letters.write(letters)
             await delivery.acknowledge()
         finally:
-            self.budget.add(-size)
+            self.budget.give_back(size)
         self.tally.records += len(delivery.records)
-        self.tally.add(outcomes)
+        alerts = self.tally.add(outcomes)
         if self.on_alert:
-            for outcome in outcomes:
-                if type(outcome) is Document and outcome.alerts:
-                    for alert in outcome.alerts:
-                        self.on_alert(alert)
+            for alert in alerts:
+                self.on_alert(alert)
 
     async def _drain(self) -> bool:
         """Wait for what is under way. Returns whether it all got done within `drain_s`."""
@@ -263,8 +231,19 @@ class Runtime:
 
 def footprint(delivery: Delivery, outcomes: Sequence[Outcome]) -> int:
     """Estimate the bytes that a delivery holds until it is settled; a body is copied to be sent."""
-    bodies = sum([len(outcome.body) for outcome in outcomes if type(outcome) is Document])
+    bodies = sum([len(outcome[5]) for outcome in outcomes if type(outcome) is Document])
     return delivery.size + 2 * bodies + RECORD_OVERHEAD * len(outcomes)
+
+
+def _by_sink(documents: list[Document]) -> dict[str, list[Document]]:
+    """Part documents by their sink; nearly always there is one."""
+    names = set(map(_SINK, documents))
+    if len(names) == 1:
+        return {names.pop(): documents}
+    return {name: [one for one in documents if one.sink == name] for name in names}
+
+
+_SINK: Callable[[Document], str] = itemgetter(Document._fields.index("sink"))
 
 
 async def _open(outputs: Sequence[Sink | DeadLetterSink]) -> None:

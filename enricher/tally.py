@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
-from enricher.model import DeadLetter, Document, Outcome
+from enricher.model import Alert, DeadLetter, Document, Dropped, Outcome
 
 FAMILIES = 100
 """Families of indices that are told apart, at most: a metric's labels must be few."""
@@ -21,29 +23,31 @@ class Tally:
     """Taken from the sources, settled or not."""
     records: int = 0
     """Settled, and acknowledged to the source."""
-    documents: dict[str, int] = field(default_factory=dict)
+    documents: Counter[str] = field(default_factory=Counter)
     """By index."""
-    alerts: dict[str, int] = field(default_factory=dict)
-    dead_letters: dict[str, int] = field(default_factory=dict)
+    alerts: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
     """By `stage: error`."""
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
     """By stage."""
     cost_ns: dict[str, int] = field(default_factory=dict)
     """By stage, over the sampled records."""
     sampled: int = 0
     """Records whose cost was measured."""
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Count settled outcomes."""
-        for outcome in outcomes:
-            if type(outcome) is Document:
-                _count(self.documents, outcome.index)
-                for alert in outcome.alerts:
-                    _count(self.alerts, alert.name)
-            elif type(outcome) is DeadLetter:
-                _count(self.dead_letters, f"{outcome.stage}: {outcome.error}")
-            else:
-                _count(self.dropped, outcome.stage)  # type: ignore[union-attr]
+    def add(self, outcomes: Sequence[Outcome]) -> list[Alert]:
+        """Count settled outcomes; gives the alerts among them."""
+        documents = [one for one in outcomes if type(one) is Document]
+        self.documents.update(map(_INDEX, documents))
+        alerts = [alert for one in documents if one[6] for alert in one[6]]
+        self.alerts.update(alert.name for alert in alerts)
+        if len(documents) < len(outcomes):
+            for outcome in outcomes:
+                if type(outcome) is DeadLetter:
+                    self.dead_letters[f"{outcome.stage}: {outcome.error}"] += 1
+                elif type(outcome) is Dropped:
+                    self.dropped[outcome.stage] += 1
+        return alerts
 
     def families(self) -> dict[str, int]:
         """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""
@@ -62,8 +66,7 @@ def family_of(index: str) -> str:
     return f"{index[: date.start() + 1]}*" if date and date.start() else index
 
 
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
+_INDEX: Callable[[Document], str] = itemgetter(Document._fields.index("index"))
 
 
 @dataclass(slots=True)

@@ -189,6 +189,19 @@ def test_moments_are_shared_by_the_hour() -> None:
     assert one.month_day == 1020
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_minute_in_several_zones(order: int) -> None:
+    """What is remembered of a minute in one zone is not taken for another's."""
+    converter = Converter(IST)
+    texts = {
+        "2025-10-20T10:15:30.123": "2025-10-20T10:15:30.123+05:30",
+        "2025-10-20T10:15:30.123Z": "2025-10-20T15:45:30.123+05:30",
+        "2025-10-20T10:15:30.123+01:00": "2025-10-20T14:45:30.123+05:30",
+    }
+    for text, converted in 2 * list(texts.items())[::order]:
+        assert converter.convert(text) == converted
+
+
 def test_memory_is_bounded() -> None:
     """However many times are seen, so many are kept."""
     converter = Converter(IST)

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from enricher import model
+from enricher.budget import MOST_DELIVERIES, Budget
 from enricher.model import (
     Alert,
     DeadLetter,
@@ -23,7 +24,7 @@ from enricher.model import (
     Rejected,
     UserError,
 )
-from enricher.runtime import Budget, Runtime, footprint
+from enricher.runtime import Runtime, footprint
 
 PLENTY = 1 << 30
 PATIENCE_S = 10.0
@@ -496,9 +497,9 @@ async def test_the_tally_counts_what_is_settled() -> None:
     assert [(alert.name, alert.summary) for alert in run.alerts] == [("Big", "about source0-0")]
 
 
-@pytest.mark.parametrize(("deliveries", "sampled"), [(1, 5), (3, 5), (4, 5), (20, 10), (36, 15)])
+@pytest.mark.parametrize(("deliveries", "sampled"), [(1, 5), (3, 5), (4, 5), (132, 10), (260, 15)])
 async def test_the_cost_is_measured_now_and_then(deliveries: int, sampled: int) -> None:
-    """The first delivery in case it stays alone; then warm ones, one in sixteen."""
+    """The first delivery in case it stays alone; then warm ones, one in 128."""
     run = Run(*[["a"] * 5] * deliveries)
     assert await run.to_the_end() is True
     assert run.runtime.tally.sampled == sampled
@@ -679,3 +680,16 @@ async def test_the_size_of_a_delivery_grows_with_its_bodies() -> None:
     delivery = Delivery(records, pytest.fail, 5)
     small = footprint(delivery, [document, DeadLetter(records[1], "s", "E", "r")])
     assert footprint(delivery, [document._replace(body=b"x" * 1100), document]) == small + 2200
+
+
+async def test_no_more_deliveries_than_a_sink_can_use_are_in_flight() -> None:
+    """However small they are: the rest waits where it is, in the source."""
+    run = Run(*[["a"]] * 20)
+    run.a.answering.clear()
+    task = run.start()
+    await until(lambda: run.source.yielded == MOST_DELIVERIES)
+    await settled()
+    assert run.source.yielded == MOST_DELIVERIES
+    run.a.answering.set()
+    assert await task is True
+    assert run.source.acknowledged == list(range(20))

@@ -80,10 +80,11 @@ def replay_all(opened: Opened, plan: Plan, entries: list[Entry], output: str) ->
     """Replay, and print what became of the letters. Returns whether each was settled."""
     import orjson
 
+    from enricher.budget import DEFAULT_BUDGET_MIB, Budget
     from enricher.cli import service
     from enricher.cli.run import progress_bar
     from enricher.dead_letters.replay import FailedAgain, LetterSource
-    from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
+    from enricher.runtime import Runtime
     from enricher.sinks import Setting, build_sinks
 
     pipeline, folder = opened.config.pipeline, opened.config.pipeline.templates

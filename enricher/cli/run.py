@@ -36,7 +36,7 @@ SHOWN_ALERTS = 10
 @click.option(
     "--budget-mib",
     type=click.IntRange(1),
-    default=24,
+    default=64,
     show_default=True,
     help="Bytes in flight, at most.",
 )

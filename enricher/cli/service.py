@@ -15,13 +15,14 @@ import structlog
 
 from enricher import memory, signals
 from enricher.admin import Address
+from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
 from enricher.monitor import watched
 from enricher.reload import Reloader
-from enricher.runtime import DEFAULT_BUDGET_MIB, Budget, Runtime
+from enricher.runtime import Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
 from enricher.stages.base import Lookups

@@ -248,7 +248,8 @@ def _damaged(path: str, how: str) -> UserError:
 def _blocks(chunks: Iterator[bytes], longest: int) -> Iterator[tuple[int, list[bytes], bool]]:
     """Yield offset, lines, and whether they need trimming; a block for each chunk.
 
-    A line that does not end is cut off once it is longer than `longest`.
+    A line that does not end is cut off once it is longer than `longest` even without a carriage
+    return: the cut must show.
     """
     offset = 0
     tail = b""
@@ -263,7 +264,7 @@ def _blocks(chunks: Iterator[bytes], longest: int) -> Iterator[tuple[int, list[b
         untrimmed = len(data) > longest or b"\r" in data
         parts = data.split(b"\n")
         tail = parts.pop()
-        if len(tail) > longest:
+        if len(tail) > longest + 1:
             yield offset, [*parts, tail], True
             offset += len(data)
             tail, skipping = b"", True

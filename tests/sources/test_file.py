@@ -88,6 +88,15 @@ def test_every_line_comes_once_with_its_offset(  # noqa: PLR0913 - drawn, not ca
     assert not by_offset
 
 
+def test_a_cut_line_shows_that_it_was_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a carriage return stands at the cut: it would pass for a whole record else."""
+    monkeypatch.setattr(file, "_CHUNK", 5)
+    path = _write(folder / "cut", b"abcd\refgh\nx\r\n", compress=False)
+    cut, whole = _read(path, 4)
+    assert len(cut.value) == 5
+    assert whole.value == b"x"
+
+
 @given(data=st.binary(max_size=300).map(b"x".__add__), chunk=st.integers(1, 64))
 @settings(deadline=None)
 def test_gzip_members_one_after_the_other_are_one_stream(
