@@ -65,6 +65,8 @@ class ElasticsearchSink:
         self._backoff = backoff or Backoff()
         self._notice = Notice()
         self._blocks: dict[object, str] = {}
+        self._better = asyncio.Event()
+        """Wakes those who are stuck when somebody gets through."""
         # The server gives up on an unassigned shard before the client does, so that the other
         # documents of the request get their answer.
         patience_s = max(1, int(connection.timeout_s / 2))
@@ -117,6 +119,7 @@ class ElasticsearchSink:
                 if not again:
                     attempt = 0
                     self._blocks.pop(call, None)
+                    self._better.set()
                     continue
                 # What has to wait goes first again: later documents must not overtake it.
                 work.append(again)

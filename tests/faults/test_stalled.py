@@ -13,9 +13,7 @@ from .scale import SCALE
 from .world import World
 
 BUDGET = 64 << 20
-"""More than the default, so that it stands out from what is kept beside it."""
-KEPT = 48 << 20
-"""At full speed: the batch at work, and what the allocator keeps for the next (enricher/memory.py)."""
+"""The default."""
 WARM_S = 5
 
 
@@ -42,10 +40,7 @@ class Gauge:
 
 
 def test_memory_is_bounded_while_elasticsearch_is_stalled(world: World, proxy: Proxy) -> None:
-    """While nothing moves, resident memory stays within the usual plus the budget and a quarter of it.
-
-    Afterwards all of it is sent at full speed, which the usual load is not.
-    """
+    """Then, and when all of it is sent at full speed: the usual, the budget and a quarter of it."""
     daemon = world.start("--budget-mib", str(BUDGET >> 20))
     usual = SCALE.burst_events / SCALE.stalled_s / 10
     world.ledger.send(int(usual * WARM_S), seed=SCALE.seed, over_s=WARM_S)
@@ -64,8 +59,7 @@ def test_memory_is_bounded_while_elasticsearch_is_stalled(world: World, proxy: P
     verdict = world.verdict()
     assert verdict.clean, f"{verdict}\n{world.logs}"
     shown = f"{idle >> 20} MiB idle, {stalled >> 20} stalled, {gauge.peak >> 20} afterwards"
-    assert stalled <= idle + 1.25 * BUDGET, shown
-    assert gauge.peak <= idle + 1.25 * BUDGET + KEPT, shown
+    assert gauge.peak <= idle + 1.25 * BUDGET, shown
     results.note(
         f"Elasticsearch stalled for {SCALE.stalled_s:g} s under a tenfold burst",
         verdict,
