@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from enricher.connections import ElasticsearchConnection
@@ -88,7 +89,8 @@ class ElasticsearchSink:
         try:
             while reason := await self._prepare():
                 attempt += 1
-                await self._pause(call, reason, attempt)
+                self._blocks[call] = reason
+                await self._pause(reason, attempt)
         finally:
             self._blocks.pop(call, None)
 
@@ -127,7 +129,13 @@ class ElasticsearchSink:
                 self.retries += 1
                 hint_s = answer.retry_after_s if answer else 0.0
                 stuck = bool(settled.blocked) or answer is None
-                await self._pause(call, settled.reason, attempt, hint_s, stuck=stuck)
+                if stuck:
+                    self._blocks[call] = settled.reason
+                else:
+                    self._blocks.pop(call, None)
+                # What hinders a whole request hinders all: one that gets through tells the others.
+                for_all = stuck and (answer is None or not answer.ok)
+                await self._pause(settled.reason, attempt, hint_s, for_all=for_all)
         finally:
             self._blocks.pop(call, None)
         return rejected
@@ -164,14 +172,18 @@ class ElasticsearchSink:
         return f"{text}; retrying"
 
     async def _pause(
-        self, call: object, reason: str, attempt: int, hint_s: float = 0.0, *, stuck: bool = True
+        self, reason: str, attempt: int, hint_s: float = 0.0, *, for_all: bool = False
     ) -> None:
-        """Wait for the next attempt; say why once a minute, and in `blocked` where it is stuck."""
-        self._blocks.pop(call, None)
-        if stuck:
-            self._blocks[call] = reason
+        """Wait for the next attempt, or until another write gets through; say why once a minute."""
         self._notice.error(reason)
-        await asyncio.sleep(self._backoff.delay(attempt, hint_s))
+        self._better.clear()
+        delay_s = self._backoff.delay(attempt, hint_s)
+        if for_all:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._better.wait()
+        else:
+            await asyncio.sleep(delay_s)
 
     async def _prepare(self) -> str:
         """Give why the server is not ready to be written to, or an empty text if it is."""

@@ -114,7 +114,7 @@ async def sink(url: str, **options: Any) -> AsyncIterator[ElasticsearchSink]:
     """Give a sink for this address; it waits for next to no time."""
     settings = {key: options.pop(key) for key in ("api_key", "timeout_s") if key in options}
     connection = ElasticsearchConnection.model_validate({"hosts": url, **settings})
-    sink = ElasticsearchSink(connection, backoff=SOON, **options)
+    sink = ElasticsearchSink(connection, **{"backoff": SOON, **options})
     try:
         yield sink
     finally:

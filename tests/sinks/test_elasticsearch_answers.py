@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from enricher.waiting import Backoff
+
 from .documents import NOON, document, documents
 from .fake_elasticsearch import (
     CONFLICT,
@@ -194,3 +196,22 @@ async def test_retry_after_is_honoured(date: bool) -> None:  # noqa: FBT001
         since = loop.time()
         await es.write(documents(1))
         assert loop.time() - since >= SOON.longest_hint_s
+
+
+class Late(Backoff):
+    """Waits as good as for ever, but for the first attempts."""
+
+    def delay(self, attempt: int, hint_s: float = 0.0) -> float:
+        return 0.01 if attempt < 3 else 1000.0
+
+
+async def test_whoever_gets_through_tells_those_that_are_stuck() -> None:
+    """Rights are back: nobody sleeps his long pause out while others write already."""
+    refused = [status(401, "security_exception")] * 3
+    async with serving(*refused) as fake, sink(fake.url, backoff=Late()) as es:
+        stuck = asyncio.create_task(es.write(documents(3)))
+        await until(lambda: len(fake.requests) == 3)
+        assert es.blocked is not None
+        assert await es.write([document(7)]) == []
+        assert await asyncio.wait_for(stuck, 10) == []
+        assert es.blocked is None
