@@ -15,7 +15,7 @@ from .checker import Verdict
 from .scale import SCALE
 
 FILE = Path(__file__).parents[2] / "run-output" / f"faults-{SCALE.name}.jsonl"
-_COLUMNS = ("case", "sent", "indexed", "dead letters", "lost", "twice", "figures")
+_COLUMNS = ("case", "sent", "indexed", "dead letters", "lost", "twice", "figures", "test")
 
 
 def note(case: str, verdict: Verdict, **figures: object) -> None:
@@ -30,6 +30,7 @@ def note(case: str, verdict: Verdict, **figures: object) -> None:
         "figures": ", ".join(
             f"{value} {name.replace('_', ' ')}" for name, value in figures.items()
         ),
+        "test": f"`{os.environ['PYTEST_CURRENT_TEST'].split('/')[-1].split(' ')[0]}`",
     }
     print(f"seed {SCALE.seed}: {row}")
     FILE.parent.mkdir(exist_ok=True)
@@ -44,7 +45,7 @@ def table() -> str:
         row = json.loads(line)
         rows[row["case"]] = row
     lines = [" | ".join(_COLUMNS), " | ".join("---" for _ in _COLUMNS)]
-    lines += [" | ".join(_text(row[name]) for name in _COLUMNS) for row in rows.values()]
+    lines += [" | ".join(_text(row.get(name, "")) for name in _COLUMNS) for row in rows.values()]
     memory = psutil.virtual_memory().total >> 30
     machine = f"{os.cpu_count()} cores, {memory} GiB, Python {platform.python_version()}"
     head = f"{SCALE.name} form, seed {SCALE.seed}, {machine}, {platform.system()}"
