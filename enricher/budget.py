@@ -6,17 +6,18 @@ import asyncio
 
 DEFAULT_BUDGET_MIB = 64
 """Mebibytes in flight: records, the documents made of them, and what Python needs around both."""
-MOST_DELIVERIES = 8
-"""Deliveries in flight: twice what a sink sends at a time. More would fill memory, to no use."""
+MOST_RECORDS = 8_000
+"""Records in flight: two full deliveries for each request that a sink has under way. More would
+fill memory, to no use; small deliveries may be many, since some wait long for their last items."""
 
 
 class Budget:
-    """Bounds the bytes and the deliveries in flight; the last one let in may go beyond."""
+    """Bounds the bytes and the records in flight; the last delivery let in may go beyond."""
 
-    def __init__(self, limit: int, deliveries: int = MOST_DELIVERIES) -> None:
+    def __init__(self, limit: int, records: int = MOST_RECORDS) -> None:
         self.limit = limit
         self.used = 0
-        self._left = deliveries
+        self._left = records
         self._freed = asyncio.Event()
         self._released = False
 
@@ -26,15 +27,15 @@ class Budget:
             self._freed.clear()
             await self._freed.wait()
 
-    def take(self, size: int) -> None:
-        """Count a delivery of so many bytes in."""
+    def take(self, size: int, records: int) -> None:
+        """Count a delivery of so many bytes and records in."""
         self.used += size
-        self._left -= 1
+        self._left -= records
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, records: int) -> None:
         """Count it out again."""
         self.used -= size
-        self._left += 1
+        self._left += records
         self._freed.set()
 
     def release(self) -> None:

@@ -168,7 +168,7 @@ class Runtime:
             self._quiet.clear()
             outcomes = await self._enrich(delivery.records)
             size = footprint(delivery, outcomes)
-            self.budget.take(size)
+            self.budget.take(size, len(delivery.records))
             task = asyncio.create_task(self._settle(delivery, outcomes, size))
             self._settling.add(task)
             task.add_done_callback(self._end)
@@ -208,7 +208,7 @@ class Runtime:
                 await self.dead_letters.write(letters)
             await delivery.acknowledge()
         finally:
-            self.budget.give_back(size)
+            self.budget.give_back(size, len(delivery.records))
         self.tally.records += len(delivery.records)
         alerts = self.tally.add(outcomes)
         if self.on_alert:
