@@ -140,7 +140,7 @@ class Converter:
         known = self._minutes.get(text[:16])
         if known is None or text[-1] != "Z":
             return self._convert_local(text)
-        if len(text) != 20 and text[19] != ".":
+        if len(text) != 20 and text[19:20] != ".":
             return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known
@@ -154,8 +154,8 @@ class Converter:
         has_offset = text[-6:-5] in _SIGNS
         known = self._minutes.get(text[:16] + (text[-6:] if has_offset else _NAIVE))
         rest = text[16:-6] if has_offset else text[16:]
-        if known is None or (len(rest) != 3 and rest[3:4] != "."):
-            return self._convert_any(text)
+        if known is None or (len(rest) != 3 and not (rest[3:4] == "." and rest[4:].isdigit())):
+            return self._convert_any(text)  # also for an offset such as -0530, after the fraction
         _validate(text)
         prefix, offset, LAST[1] = known
         converted = LAST[0] = f"{prefix}{rest}{offset}"
@@ -166,7 +166,7 @@ class Converter:
         local = _in_zone(time, _steady(self.target, text))
         fraction = _FRACTION.match(text)
         whole = local.replace(microsecond=0).isoformat()
-        converted = f"{whole[:-6]}.{fraction[1]}{whole[-6:]}" if fraction else whole
+        converted = f"{whole[:19]}.{fraction[1]}{whole[19:]}" if fraction else whole
         found = hour_of(local)
         LAST[:] = converted, found
         if _CANONICAL.fullmatch(text) and not local.utcoffset() % _MINUTE:  # type: ignore[operator]
@@ -180,7 +180,7 @@ class Converter:
         """Convert a broker's timestamp. Raises OverflowError outside the calendar."""
         try:
             time = _EPOCH + timedelta(milliseconds=epoch_ms)  # a float would lose a millisecond
-            local = time.astimezone(self.target)
+            local = time.astimezone(_steady(self.target, time.isoformat()))
         except (OSError, ValueError) as error:
             raise OverflowError(str(error)) from None
         converted = local.isoformat(timespec="milliseconds")
