@@ -72,7 +72,9 @@ class Bet:
         self._see(unfit[:SEEN])
 
     def _see(self, events: Sequence[Event | Failure]) -> None:
-        self._present.update(*(event for event in events if type(event) is dict))
+        for event in events:
+            if type(event) is dict and len(self._present) < MOST_NAMES:
+                self._present.update(name for name in event if len(name) <= MAX_NAME)
 
 
 MOST_LOST = 0.1
@@ -81,6 +83,9 @@ ENOUGH = 1000
 """Records from which on that share means something."""
 MOST_ROUNDS = 4
 """Loops that are generated before the plain way is taken for good."""
+MOST_NAMES = 1 << 12
+MAX_NAME = 256
+"""Characters of a field's name that is noted; who makes names up is not followed for ever."""
 SEEN = 100
 """Events of a batch that are looked at for the fields that they bring."""
 
