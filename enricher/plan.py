@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from enricher.fast import Fast, build_fast
-from enricher.loop import Ending, Events, Loop, Outcomes, Step, describe, generate
+from enricher.loop import Ending, Events, Loop, Outcomes, Step, dead_letter, describe, generate
 from enricher.model import DeadLetter, Event, Failure, Outcome, Record
 from enricher.stages.base import Decoder, note_failure
 
@@ -185,11 +185,14 @@ async def run_batch(
 ) -> None:
     """Run a batch stage on the events that it concerns, and note who failed."""
     when = step.when
-    chosen = [
-        number
-        for number, event in enumerate(events)
-        if event is not None and (when is None or when(event))
-    ]
+    chosen: list[int] = []
+    for number, event in enumerate(events):
+        try:
+            if event is not None and (when is None or when(event)):
+                chosen.append(number)
+        except Exception as error:  # noqa: BLE001 - as in a loop
+            outcomes[number] = dead_letter(records[number], "plan", error)
+            events[number] = None
     if not chosen:
         return
     function: Any = step.function
