@@ -19,6 +19,7 @@ _CANONICAL = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 """A time whose first 16 characters stand for a minute that is converted as a whole."""
+_SECONDS = re.compile(r":[0-9]{2}(?:\.[0-9]+)?")
 _MINUTE = timedelta(minutes=1)
 _SIGNS = frozenset("+-")
 _NAIVE = "?"
@@ -140,7 +141,9 @@ class Converter:
         known = self._minutes.get(text[:16])
         if known is None or text[-1] != "Z":
             return self._convert_local(text)
-        if len(text) != 20 and text[19:20] != ".":
+        if len(text) != 20 and not (
+            text[20:-1].isdigit() and text[19] == "." and text.isascii()
+        ):  # `fromisoformat` lets anything follow the sixth digit
             return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known
@@ -154,8 +157,8 @@ class Converter:
         has_offset = text[-6:-5] in _SIGNS
         known = self._minutes.get(text[:16] + (text[-6:] if has_offset else _NAIVE))
         rest = text[16:-6] if has_offset else text[16:]
-        if known is None or (len(rest) != 3 and not (rest[3:4] == "." and rest[4:].isdigit())):
-            return self._convert_any(text)  # also for an offset such as -0530, after the fraction
+        if known is None or not _SECONDS.fullmatch(rest):  # such as `-05`, and `:30.5-0530`
+            return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known
         converted = LAST[0] = f"{prefix}{rest}{offset}"
