@@ -141,9 +141,9 @@ class Converter:
         known = self._minutes.get(text[:16])
         if known is None or text[-1] != "Z":
             return self._convert_local(text)
-        if len(text) != 20 and not (
-            text[20:-1].isdigit() and text[19] == "." and text.isascii()
-        ):  # `fromisoformat` lets anything follow the sixth digit
+        size = len(text)  # `fromisoformat` lets anything follow the sixth digit of a fraction
+        is_short = size == 20 or (21 < size < 28 and text[19] == ".")
+        if not (is_short or _SECONDS.fullmatch(text[16:-1])):
             return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known
