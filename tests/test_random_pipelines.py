@@ -246,5 +246,5 @@ async def compare(fast: Plan, plain: Plan, calling: Plan, records: list[Record])
 
 def test_random_pipelines(tmp_path: Path) -> None:
     """Fast, plain, called and stage by stage; most pipelines are accepted."""
-    accepted = sum(check(seed, tmp_path) for seed in range(150))
-    assert accepted > 100
+    accepted = sum(check(seed, tmp_path) for seed in range(80))
+    assert accepted > 60
