@@ -47,8 +47,11 @@ class Fast(NamedTuple):
 
     async def run(self, records: Sequence[Record], events: Events, outcomes: Outcomes) -> list[int]:
         """Fill the outcomes in; gives the numbers of the events that have to go the plain way."""
-        answers = [await fetch(keys(events)) for keys, fetch in self.questions]
         unfit: list[int] = []
+        try:
+            answers = [await fetch(keys(events)) for keys, fetch in self.questions]
+        except Exception:  # noqa: BLE001 - the plain way says what it means for an event
+            return [number for number, event in enumerate(events) if event is not None]
         self.loop(records, events, outcomes, answers, unfit)
         return unfit
 

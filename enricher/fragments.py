@@ -66,7 +66,8 @@ def rows(without: frozenset[str], wanted: Sequence[str]) -> tuple[dict[int, Row]
         nonlocal held
         piece = fragment(values, without)
         row: Row = (values, piece, *[values.get(key) for key in wanted])
-        held += 2 * len(piece) + ROW_OVERHEAD
+        size = len(piece) if without.isdisjoint(values) else len(fragment(values, frozenset()))
+        held += 2 * size + ROW_OVERHEAD
         if held > MAX_HELD:
             known.clear()
             held = 0

@@ -14,15 +14,17 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Callable, Sequence
-from math import isfinite
 from types import CodeType, FunctionType
 from typing import Any
 
+from enricher.functions import is_finite
 from enricher.inline import Inline, inline_of
 from enricher.jumps import CannotInline, without_jumps
 
 MAX_UNROLL = 32
 """Elements of a tuple that a loop is unrolled over; a longer one stays a loop."""
+MAX_DEPTH = 100
+"""Levels of an expression's tree that is written out; each takes three of Python's thousand."""
 _FORBIDDEN = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.Global, ast.Nonlocal,
     ast.Yield, ast.YieldFrom, ast.Await, ast.With, ast.Import, ast.ImportFrom, ast.Delete,
@@ -57,14 +59,19 @@ class Fuser:
     def expression(self, function: Callable[..., Any], arguments: Sequence[str]) -> str:
         """Write the expression that gives what `function(*arguments)` gives."""
         inline = inline_of(function)
-        if inline is None or inline.is_statement:
-            return f"{self.bind(function, 'call')}({', '.join(arguments)})"
         names: list[ast.expr] = [ast.Name(argument, ast.Load()) for argument in arguments]
-        return ast.unparse(self.expand(inline, names))
+        if inline is not None and not inline.is_statement:
+            try:
+                return ast.unparse(self.expand(inline, names))
+            except CannotInline:
+                pass
+        return f"{self.bind(function, 'call')}({', '.join(arguments)})"
 
     def expand(self, inline: Inline, arguments: Sequence[ast.expr]) -> ast.AST:
         """Put arguments and constants into the source of a small function."""
         tree = ast.parse(inline.source, mode="exec").body[0]
+        if _is_deep(tree):
+            raise CannotInline
         prefix = f"t{next(self._numbers)}"
         by_name = dict(zip(inline.parameters, arguments, strict=True))
         for name, argument in by_name.items():
@@ -108,6 +115,16 @@ class Fuser:
         if any(name.startswith(f"{scope.prefix}_") for name in unknown):
             raise CannotInline  # such as a loop's variable that is used after the loop
         return ast.Module(done, [])
+
+
+def _is_deep(tree: ast.AST) -> bool:
+    """Say whether a syntax tree is too deep for the visitors that work on the whole loop."""
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return False
+    return True
 
 
 def _is_current(function: FunctionType, tree: ast.FunctionDef) -> bool:
@@ -171,7 +188,7 @@ class _Scope(ast.NodeTransformer):
             return self.arguments[node.id]
         if node.id in self.environment and isinstance(node.ctx, ast.Load):
             value = self.environment[node.id]
-            if type(value) in _SIMPLE and not (type(value) is float and not isfinite(value)):
+            if type(value) in _SIMPLE and is_finite(value):
                 return ast.Constant(value)
             return self._bound(value)
         if hasattr(builtins, node.id) and node.id not in self.inside:

@@ -19,6 +19,7 @@ _CANONICAL = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 """A time whose first 16 characters stand for a minute that is converted as a whole."""
+_SECONDS = re.compile(r":[0-9]{2}(?:\.[0-9]+)?")
 _MINUTE = timedelta(minutes=1)
 _SIGNS = frozenset("+-")
 _NAIVE = "?"
@@ -140,7 +141,9 @@ class Converter:
         known = self._minutes.get(text[:16])
         if known is None or text[-1] != "Z":
             return self._convert_local(text)
-        if len(text) != 20 and text[19] != ".":
+        size = len(text)  # `fromisoformat` lets anything follow the sixth digit of a fraction
+        is_short = size == 20 or (21 < size < 28 and text[19] == ".")
+        if not (is_short or _SECONDS.fullmatch(text[16:-1])):
             return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known
@@ -154,7 +157,7 @@ class Converter:
         has_offset = text[-6:-5] in _SIGNS
         known = self._minutes.get(text[:16] + (text[-6:] if has_offset else _NAIVE))
         rest = text[16:-6] if has_offset else text[16:]
-        if known is None or (len(rest) != 3 and rest[3:4] != "."):
+        if known is None or not _SECONDS.fullmatch(rest):  # such as `-05`, and `:30.5-0530`
             return self._convert_any(text)
         _validate(text)
         prefix, offset, LAST[1] = known
@@ -166,7 +169,7 @@ class Converter:
         local = _in_zone(time, _steady(self.target, text))
         fraction = _FRACTION.match(text)
         whole = local.replace(microsecond=0).isoformat()
-        converted = f"{whole[:-6]}.{fraction[1]}{whole[-6:]}" if fraction else whole
+        converted = f"{whole[:19]}.{fraction[1]}{whole[19:]}" if fraction else whole
         found = hour_of(local)
         LAST[:] = converted, found
         if _CANONICAL.fullmatch(text) and not local.utcoffset() % _MINUTE:  # type: ignore[operator]
@@ -180,7 +183,7 @@ class Converter:
         """Convert a broker's timestamp. Raises OverflowError outside the calendar."""
         try:
             time = _EPOCH + timedelta(milliseconds=epoch_ms)  # a float would lose a millisecond
-            local = time.astimezone(self.target)
+            local = time.astimezone(_steady(self.target, time.isoformat()))
         except (OSError, ValueError) as error:
             raise OverflowError(str(error)) from None
         converted = local.isoformat(timespec="milliseconds")

@@ -77,7 +77,9 @@ class Overlay:
                 late |= one.keys & other.keys
         self.late = frozenset(late) & self.added
         for key in sorted(self.late | self.read & self.added):
-            self._locals[key] = f"w{self.number()}_{key if key.isidentifier() else ''}"
+            # Python's parser takes `µ` for another letter, and a tree that was built does not.
+            suffix = key if key.isascii() and key.isidentifier() else ""
+            self._locals[key] = f"w{self.number()}_{suffix}"
 
     def rewrite(self, body: Iterable[ast.stmt], writes: frozenset[str]) -> list[ast.stmt]:
         """Rewrite the statements of a step, or of the ending."""
@@ -104,7 +106,8 @@ class Overlay:
 
     def body(self, repeating: frozenset[str]) -> str:
         """Write the expression of the document; the texts of some fields are few."""
-        parts = ["dumps(event)[:-1]", *self.pieces]
+        # What was renamed or removed may have been all that there was: `{,` is no JSON.
+        parts = ["dumps(event)[:-1] if event else unfit()", *self.pieces]
         for key in sorted(self.late):
             name, texts = self._locals[key], Texts(key)
             written = f"{texts.prefix!r} + dumps({name})"
@@ -193,12 +196,15 @@ class _Rewrite(ast.NodeTransformer):
             return (fragment(values, self.overlay.late), *(values.get(key) for key in wanted))
 
         made: Any
-        if table.chooser is None:
-            made = row(table.values)
-        elif type(table.values) is dict:
-            made = {key: row(values) for key, values in table.values.items()}
-        else:
-            made = [row(values) for values in table.values]
+        try:
+            if table.chooser is None:
+                made = row(table.values)
+            elif type(table.values) is dict:
+                made = {key: row(values) for key, values in table.values.items()}
+            else:
+                made = [row(values) for values in table.values]
+        except Unfit:  # a constant that no event can be written with
+            raise CannotOverlay from None
         names = [piece, *(str(self.overlay.local(key)) for key in wanted)]
         target = ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())
         source: ast.expr = ast.Name(self.overlay.fuser.bind(made, "rows"), ast.Load())

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from enricher.fast import Fast, build_fast
-from enricher.loop import Ending, Events, Loop, Outcomes, Step, describe, generate
+from enricher.loop import Ending, Events, Loop, Outcomes, Step, dead_letter, describe, generate
 from enricher.model import DeadLetter, Event, Failure, Outcome, Record
 from enricher.stages.base import Decoder, note_failure
 
@@ -72,7 +72,9 @@ class Bet:
         self._see(unfit[:SEEN])
 
     def _see(self, events: Sequence[Event | Failure]) -> None:
-        self._present.update(*(event for event in events if type(event) is dict))
+        for event in events:
+            if type(event) is dict and len(self._present) < MOST_NAMES:
+                self._present.update(name for name in event if len(name) <= MAX_NAME)
 
 
 MOST_LOST = 0.1
@@ -81,6 +83,9 @@ ENOUGH = 1000
 """Records from which on that share means something."""
 MOST_ROUNDS = 4
 """Loops that are generated before the plain way is taken for good."""
+MOST_NAMES = 1 << 12
+MAX_NAME = 256
+"""Characters of a field's name that is noted; who makes names up is not followed for ever."""
 SEEN = 100
 """Events of a batch that are looked at for the fields that they bring."""
 
@@ -180,11 +185,14 @@ async def run_batch(
 ) -> None:
     """Run a batch stage on the events that it concerns, and note who failed."""
     when = step.when
-    chosen = [
-        number
-        for number, event in enumerate(events)
-        if event is not None and (when is None or when(event))
-    ]
+    chosen: list[int] = []
+    for number, event in enumerate(events):
+        try:
+            if event is not None and (when is None or when(event)):
+                chosen.append(number)
+        except Exception as error:  # noqa: BLE001 - as in a loop
+            outcomes[number] = dead_letter(records[number], "plan", error)
+            events[number] = None
     if not chosen:
         return
     function: Any = step.function

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from enricher.expression import compile_predicate
 from enricher.fuse import MAX_UNROLL, Fuser
 from enricher.inline import define
 
@@ -385,6 +386,18 @@ def test_expression_is_written_out_or_called() -> None:
     assert fuser.expression(lambda event: 1, ["event"]).startswith("call_")
     statement = define(("e",), "e.clear()", is_statement=True)
     assert fuser.expression(statement, ["event"]).startswith("call_")
+
+
+def test_conditions_that_are_too_deep_or_too_long_are_called() -> None:
+    """Neither Python's depth nor its longest number ends a plan that was checked."""
+    field = ".".join("abcdefghijklmnop")
+    deep = f"{'(' * 40}{field}{' < 1)' * 40}"
+    huge = f"a == 0x{'f' * 4000}"
+    for text, written in ((deep, False), (huge, True), ("a < 1", True)):
+        fuser = Fuser()
+        source = fuser.expression(compile_predicate(text), ["event"])
+        assert source.startswith("call_") is not written
+        assert not eval(source, {**fuser.names, "event": {"a": 2}})
 
 
 def test_source_that_was_changed_since_is_not_used(

@@ -12,6 +12,17 @@ from enricher.connections import RedisConnection
 from enricher.lookups import FileLookups, RedisLookups, open_lookups, read_lookups
 from enricher.model import Unavailable, UserError
 from enricher.stages.base import NoLookups
+from enricher.stages.lookup import REMEMBERED_BYTES, Cache
+
+
+def test_answers_are_kept_by_their_bytes() -> None:
+    """Large ones are forgotten before they are many; the last are still there."""
+    cache = Cache(3600)
+    for number in range(100):
+        cache.held()
+        cache.add({f"u{number}": {"a": "x"}}, REMEMBERED_BYTES // 10)
+    assert len(cache.held()) < 30
+    assert "u99" in cache.held()
 
 
 async def test_a_file_answers_in_the_order_asked(tmp_path: Path) -> None:

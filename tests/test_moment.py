@@ -189,6 +189,34 @@ def test_moments_are_shared_by_the_hour() -> None:
     assert one.month_day == 1020
 
 
+@pytest.mark.parametrize("known", ["2025-10-20T10:15:00", "2025-10-20T10:15:00Z"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Z",
+        "-05",
+        "-0530",
+        ":30.Z",
+        ":30.1234567zZ",
+        ":30.1234567٣Z",
+        *(f":30.5{zone}" for zone in ("-0530", "-05", "", "Z")),
+    ],
+)
+def test_other_forms_of_a_minute_that_is_known(known: str, end: str) -> None:
+    """No offset is taken for a part of the fraction, and no end is missed."""
+    converter = Converter(IST)
+    converter.convert(known)
+    text = f"2025-10-20T10:15{end}"
+    assert converter.convert(text) == Converter(IST).convert(text)
+
+
+def test_offsets_with_seconds() -> None:
+    """Monrovia had one until 1972; of a broker's time before 1970 there is none."""
+    monrovia = Converter(zone("Africa/Monrovia"))
+    assert monrovia.convert("1971-01-01T00:00:00.5Z") == "1970-12-31T23:15:30.5-00:44:30"
+    assert Converter(IST).from_epoch_ms(-(10**13)) == "1653-02-10T11:43:20.000+05:30"
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_one_minute_in_several_zones(order: int) -> None:
     """What is remembered of a minute in one zone is not taken for another's."""

@@ -15,8 +15,8 @@ from enricher.config import load
 from enricher.fast import build_fast
 from enricher.fragments import MAX_HELD, MAX_TEXTS, Texts, Unfit, fragment, rows
 from enricher.generator import generate, hostile
-from enricher.model import Document, Record
-from enricher.plan import ENOUGH, MOST_ROUNDS, SEEN, Plan
+from enricher.model import DeadLetter, Document, Record
+from enricher.plan import ENOUGH, MOST_NAMES, MOST_ROUNDS, SEEN, Bet, Plan
 
 PAYMENTS = Path(__file__).parent.parent / "pipelines" / "payments.yaml"
 
@@ -107,6 +107,46 @@ def test_what_cannot_be_overlaid_goes_the_plain_way(tmp_path: Path, stages: str,
     assert bodies(plan, [{"x": "1"}])
 
 
+@pytest.mark.parametrize("stage", ["rename: {fields: {x: a}}", "remove: {fields: [x]}"])
+def test_an_event_that_loses_all_it_brought(tmp_path: Path, stage: str) -> None:
+    """The added fields are then all that there is: no comma stands before them."""
+    plan = plan_of(tmp_path, f"  - {stage}\n  - set: {{fields: {{b: 1}}}}")
+    moved = {"a": 1} if stage.startswith("rename") else {}
+    assert bodies(plan, [{"x": 1}, {"x": 1, "y": 2}]) == [
+        moved | {"b": 1},
+        moved | {"y": 2, "b": 1},
+    ]
+
+
+def test_a_constant_that_cannot_be_written(tmp_path: Path) -> None:
+    """YAML has longer integers than JSON's writer: the record's dead letter, and no crash."""
+    plan = plan_of(tmp_path, f"  - set: {{fields: {{a: {2**70}}}}}")
+    outcome = asyncio.run(plan.process(records_of([b'{"x":1}'])))[0]
+    assert isinstance(outcome, DeadLetter)
+    assert "64-bit" in outcome.reason
+
+
+def test_a_name_that_python_reads_as_another(tmp_path: Path) -> None:
+    """The micro sign stays the micro sign, wherever its field is kept."""
+    stages = "".join(f"  - set: {{when: 'x >= {n}', fields: {{µs: {n}}}}}\n" for n in (1, 2))
+    plan = plan_of(tmp_path, stages)
+    assert bodies(plan, [{"x": 1}, {"x": 2}, {"x": 0}]) == [
+        {"x": 1, "µs": 1},
+        {"x": 2, "µs": 2},
+        {"x": 0},
+    ]
+    assert unfit(plan, [b'{"x":1}']) == []
+
+
+def test_who_makes_names_up_is_not_followed_for_ever() -> None:
+    """Nor is a name remembered that is as long as a record."""
+    bet = Bet()
+    for number in range(2 * MOST_NAMES):
+        bet.lose([{f"name {number}": 1, "x" * 1000: 2}])
+    assert len(bet._present) == MOST_NAMES
+    assert max(map(len, bet._present)) < 100
+
+
 def test_hostile_events_have_one_outcome_each() -> None:
     """In one batch with ordinary ones, in order."""
     plan = build(load(PAYMENTS, {}))
@@ -137,6 +177,10 @@ def test_what_is_kept_is_bounded_by_its_bytes() -> None:
         make({"a": f"{number}" + "x" * 100_000})
         most = max(most, sum(len(row[1]) for row in known.values()))
     assert 0 < most <= MAX_HELD
+    known, make = rows(frozenset("a"), ["a"])  # not in its piece, and held all the same
+    for number in range(300):
+        make({"a": f"{number}" + "x" * 100_000})
+    assert 0 < sum(len(row[0]["a"]) for row in known.values()) <= MAX_HELD
     texts = Texts("a")
     for number in range(MAX_TEXTS + 100):
         assert texts[f"{number}"] == b',"a":"%d"' % number

@@ -274,6 +274,36 @@ def test_failing_stage_is_tagged_or_dead_lettered(tmp_path: Path) -> None:
     assert letter == DeadLetter(letter.record, "convert", "Failure", "a is no number: 'x'")
 
 
+def test_a_function_of_your_own_that_leaves_no_json(tmp_path: Path) -> None:
+    """It fails there, so that no later stage meets what no record can bring."""
+    (tmp_path / "own_text_x.py").write_text("def f(event):\n    event['a'] = '\\ud800'\n")
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "{name: p, allow_python: true, stages: [json: {}, python: {function: 'own_text_x:f'}, "
+        "lookup: {key: '{a}', target: b, when: 'matches(a, \"x\")'}], "
+        "routes: [elasticsearch: {index: x}]}"
+    )
+    done = one(build(load(file, {})), {"a": "y"})
+    assert isinstance(done, Document)
+    body = orjson.loads(done.body)
+    assert (body["a"], body["tags"]) == ("y", ["_python_failure"])
+
+
+def test_a_text_of_the_environment_that_is_none(tmp_path: Path) -> None:
+    """A byte that is no UTF-8 in a variable: the event's trouble, in a condition and in a key."""
+    file = tmp_path / "p.yaml"
+    when = "when: 'matches(a, \"x\")'"
+    for key, rest in (("u", f", {when}"), ("${A}{x}", "")):
+        lookup = f"lookup: {{key: '{key}', target: b{rest}}}"
+        file.write_text(
+            f"{{name: p, stages: [json: {{}}, set: {{fields: {{a: '${{A}}'}}, when: x == 1}}, "
+            f"{lookup}], routes: [elasticsearch: {{index: x}}]}}"
+        )
+        done = one(build(load(file, {"A": "\udcff"})), {"x": 1})
+        assert isinstance(done, DeadLetter)
+        assert (done.stage, done.error) == ("plan", "UnicodeEncodeError" if rest else "TypeError")
+
+
 def test_dropped_event_meets_no_later_stage(tmp_path: Path) -> None:
     """A dropped record is counted under the stage's name and goes no further."""
     plan = plan_of(tmp_path, "  - drop: {name: noise, when: a == 1}\n  - convert: {field: b}")

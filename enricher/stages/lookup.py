@@ -108,7 +108,7 @@ class KeyedLookup:
         except Unavailable as error:
             return answers | dict.fromkeys(asked, str(error))
         known = {key: self._read(value) for key, value in zip(asked, values, strict=True)}
-        self._cache.add(known)
+        self._cache.add(known, sum(len(value) for value in values if value))
         return answers | known
 
     async def __call__(self, events: list[Event]) -> Mapping[int, str]:
@@ -179,19 +179,24 @@ class Cache:
         self._seconds = seconds
         self._held: dict[str | None, Found] = dict(NOBODY)
         self._young: dict[str | None, Found] = dict(NOBODY)
+        self._held_bytes = self._young_bytes = 0
         self._turn_at = 0.0
 
     def held(self) -> dict[str | None, Found]:
         """Give what is fresh enough now."""
         now = time.monotonic()
-        if now >= self._turn_at or len(self._held) > REMEMBERED:
+        is_full = len(self._held) > REMEMBERED or self._held_bytes > REMEMBERED_BYTES
+        if now >= self._turn_at or is_full:
             self._held, self._young = self._young, dict(NOBODY)
+            self._held_bytes, self._young_bytes = self._young_bytes, 0
             self._turn_at = now + self._seconds / 2
         return self._held
 
-    def add(self, answers: Mapping[str, Found]) -> None:
-        """Keep answers that the store gave."""
+    def add(self, answers: Mapping[str, Found], size: int) -> None:
+        """Keep answers that the store gave, and the bytes that they were."""
         if self._seconds:
+            self._held_bytes += size
+            self._young_bytes += size
             self._held.update(answers)
             self._young.update(answers)
 
@@ -199,7 +204,8 @@ class Cache:
 NOBODY: Mapping[str | None, Found] = {None: None, "": None}
 """What is known without asking."""
 REMEMBERED = 1 << 14
-"""Answers that are kept at most, with those of the batch at hand."""
+REMEMBERED_BYTES = 16 << 20
+"""Answers that are kept at most, and their JSON, with those of the batch at hand."""
 
 
 def parse(value: bytes | None) -> dict[str, Any] | str | None:

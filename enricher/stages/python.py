@@ -44,8 +44,9 @@ class Python(Stage):
         def python(event: Event) -> None:
             copy = loads(dumps(event))
             function(copy)
+            changed = loads(dumps(copy))  # what is no JSON is the failure of this stage
             event.clear()
-            event.update(copy)
+            event.update(changed)
 
         return python
 
