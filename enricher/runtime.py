@@ -237,9 +237,9 @@ def footprint(delivery: Delivery, outcomes: Sequence[Outcome]) -> int:
 
 def _by_sink(documents: list[Document]) -> dict[str, list[Document]]:
     """Part documents by their sink; nearly always there is one."""
-    names = set(map(_SINK, documents))
+    names = dict.fromkeys(map(_SINK, documents))
     if len(names) == 1:
-        return {names.pop(): documents}
+        return dict.fromkeys(names, documents)
     return {name: [one for one in documents if one.sink == name] for name in names}
 
 
