@@ -100,7 +100,9 @@ def _build(
         overlay.survey(part, written)
     overlay.settle()
     done = [line for part, written in parts for line in overlay.rewrite(part, written)]
-    known, learn = shapes(overlay.added, decoder.is_sound)
+    known, learn = shapes(
+        lambda names: bool(names) and overlay.added.isdisjoint(names) and decoder.is_sound(names)
+    )
     fuser.names.update(known_shapes=known, learn_shape=learn)
     body = overlay.body(_repeating(steps))
     return Fast(_compile(done, body, overlay, frozenset(NOTES).union(*writes)), tuple(questions))

@@ -79,21 +79,22 @@ def rows(without: frozenset[str], wanted: Sequence[str]) -> tuple[dict[int, Row]
 
 MakeRow = Callable[[dict[str, Any]], Row]
 Shapes = dict[tuple[str, ...], bool]
-"""Whether an event of these fields suits the overlay."""
+"""What is known of events by the names of their fields."""
 
 
-def shapes(
-    added: frozenset[str], is_sound: Callable[[tuple[str, ...]], bool]
-) -> tuple[Shapes, Callable[[tuple[str, ...]], bool]]:
-    """Give what is known of shapes, and the function that learns one more."""
+def shapes(suits: Callable[[tuple[str, ...]], bool]) -> tuple[Shapes, Suits]:
+    """Give what is known of shapes, and the function that learns whether one more suits."""
     known: Shapes = {}
 
     def learn(names: tuple[str, ...]) -> bool:
-        suits = bool(names) and added.isdisjoint(names) and is_sound(names)
         if len(known) >= MAX_SHAPES:
             known.clear()
+        found = suits(names)
         if len(names) <= MAX_NAMES and sum(map(len, names)) <= 32 * MAX_NAMES:
-            known[names] = suits
-        return suits
+            known[names] = found
+        return found
 
     return known, learn
+
+
+Suits = Callable[[tuple[str, ...]], bool]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import orjson
 from pydantic import Field
 
+from enricher.fragments import shapes
 from enricher.model import Event, Failure, Record
 from enricher.pattern import compile_finder
 from enricher.stages.base import Context, Example, Stage, note_failure
@@ -80,6 +81,7 @@ class JsonDecoder:
         opening = "" if self.envelope is None else r'|"[ ]*[{\\]'
         self._find_odd = compile_finder(_ODD_VALUE.replace(")", f"{opening})"))
         self._find_suspicious = compile_finder(_SUSPICIOUS)
+        self._sound, self._learn = shapes(lambda names: not any(map(is_bad, names)))
 
     def __call__(self, records: list[Record]) -> list[Event | Failure]:
         """Decode with every check."""
@@ -129,7 +131,8 @@ class JsonDecoder:
 
     def is_sound(self, names: tuple[str, ...]) -> bool:
         """Say whether Elasticsearch can hold fields by these names."""
-        return not any(map(is_bad, names))
+        found = self._sound.get(names)
+        return self._learn(names) if found is None else found
 
     def decode_any(self, value: bytes) -> Event | Failure:
         """Decode one record with every check; a failure says what is wrong with it."""
