@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from enricher.admin import Address
     from enricher.config import PipelineConfig
     from enricher.model import Alert
     from enricher.reload import Reloader
@@ -126,25 +127,32 @@ def command(
         from enricher.cli.supervise import supervise
 
         raise click.exceptions.Exit(supervise(prepare, workers, address=address, drain_s=drain_s))
-    from enricher.cli import service, summary
-
-    reloader = prepare()
-    runtime = reloader.runtime
-    stopwatch = summary.Stopwatch()
-    with progress_bar(runtime) as update:
-        settled = service.run_to_end(
-            *(runtime, update, address, None if files else reloader),
-            lifeline=None if worker is None else sys.stdin.fileno(),
-        )
-    one_line = output == "json" or worker is not None
-    render = summary.as_json if one_line else summary.as_text
-    click.echo(render(runtime.tally, stopwatch.elapsed_s()))
+    form = "json" if worker is not None else output
+    lifeline = None if worker is None else sys.stdin.fileno()
+    settled = run_alone(prepare(), form, address=address, reloads=not files, lifeline=lifeline)
     if local and output == "text":
         query = 'select "index", count(*) from documents group by 1'
         click.echo(f"\nlook into it: sqlite3 {store} '{query}'")
     if not settled:
         click.echo("the drain's deadline passed: what was not settled will be read again", err=True)
         raise click.exceptions.Exit(1)
+
+
+def run_alone(
+    reloader: Reloader, form: str, *, address: Address | None, reloads: bool, lifeline: int | None
+) -> bool:
+    """Run in this process to the end, and print the summary. Returns whether all is settled."""
+    from enricher.cli import service, summary
+
+    runtime = reloader.runtime
+    stopwatch = summary.Stopwatch()
+    with progress_bar(runtime) as update:
+        settled = service.run_to_end(
+            runtime, update, address, reloader if reloads else None, lifeline=lifeline
+        )
+    render = summary.as_json if form == "json" else summary.as_text
+    click.echo(render(runtime.tally, stopwatch.elapsed_s()))
+    return settled
 
 
 def read(
