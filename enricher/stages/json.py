@@ -29,9 +29,11 @@ _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-_ODD_VALUE = r":\s*(?:-?[0-9]{19}|[\[{])"
-"""A member that is an object, a list or a long integer. That it begins with a colon makes RE2
-four times as fast as `_SUSPICIOUS`."""
+_ODD_VALUES = ("-?[0-9]{19}", r"[\[{]")
+"""A member that is a long integer, a list or an object: without one a record is flat. That the
+pattern begins with a colon makes RE2 four times as fast as `_SUSPICIOUS`."""
+_OPEN_TEXT = r'"[ ]*[{\\]'
+"""A text that may be an envelope; a backslash may stand for white space before the bracket."""
 
 
 class Json(Stage):
@@ -68,7 +70,10 @@ class Json(Stage):
     max_depth: int = Field(default=64, gt=0, le=200, description="Of nested objects and lists.")
 
     def compile(self, context: Context) -> JsonDecoder:  # noqa: ARG002
-        """Build the decoder: size and depth are checked before a record is parsed."""
+        """Build the decoder: its size is checked before a record is parsed, its depth before use.
+
+        orjson itself stops at 1,024 levels, so that the parsing of a deep one is bounded, too.
+        """
         return JsonDecoder(self)
 
 
@@ -78,8 +83,8 @@ class JsonDecoder:
     def __init__(self, stage: Json) -> None:
         self.max_bytes, self.max_depth = stage.max_bytes, stage.max_depth
         self.envelope, self.name = stage.envelope, stage.name or stage.kind
-        opening = "" if self.envelope is None else r'|"[ ]*[{\\]'
-        self._find_odd = compile_finder(_ODD_VALUE.replace(")", f"{opening})"))
+        odd = [*_ODD_VALUES, *([] if self.envelope is None else [_OPEN_TEXT])]
+        self._find_odd = compile_finder(rf":\s*(?:{'|'.join(odd)})")
         self._find_suspicious = compile_finder(_SUSPICIOUS)
         self._sound, self._learn = shapes(lambda names: not any(map(is_bad, names)))
 
