@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from enricher import document
-from enricher.connections import STRICT, Connections, File, Text
+from enricher.alerts.alertmanager import AlertmanagerTarget
+from enricher.alerts.email import EmailTarget
+from enricher.alerts.webhook import WebhookTarget
+from enricher.connections import STRICT, Connections, File
 from enricher.document import Document, Path_
 from enricher.expression import ExpressionError, Predicate
 from enricher.model import ConfigError, Problem
@@ -23,36 +26,7 @@ from enricher.stages.base import Stage
 from enricher.template import Template
 from enricher.words import suggest
 
-Labels = dict[str, Template]
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class AlertmanagerTarget(BaseModel):
-    """What Alertmanager is told. Values that differ for every event belong in annotations."""
-
-    model_config = STRICT
-    labels: Labels = Field(default_factory=dict, description="Tell one alert from another.")
-    annotations: Labels = Field(default_factory=dict, description="For people: what happened.")
-    generator_url: Template | None = None
-    resolve_after_s: float = Field(
-        default=300, gt=0, description="Seconds without a match after which it is over."
-    )
-
-
-def _addresses(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
-
-
-class EmailTarget(BaseModel):
-    """Who gets a mail, and what it says."""
-
-    model_config = STRICT
-    sender: Text = Field(default=None, description="Address that the mail comes from.")
-    to: Annotated[list[str], BeforeValidator(_addresses)] = Field(
-        min_length=1, description="Addresses; a text may hold several, with commas."
-    )
-    subject: Template
-    template: str | None = Field(default=None, description="Name of the bodies in templates/.")
 
 
 class Alert(BaseModel):
@@ -64,6 +38,7 @@ class Alert(BaseModel):
     summary: Template = Field(description="One line for people; a missing field becomes `–`.")
     alertmanager: AlertmanagerTarget | None = None
     email: EmailTarget | None = None
+    webhook: WebhookTarget | None = None
 
 
 class DeadLetters(BaseModel):

@@ -218,10 +218,28 @@ class RedisConnection(BaseModel):
         return self
 
 
+class AlertmanagerConnection(BaseModel):
+    """Replicas of Alertmanager; every one of them is told."""
+
+    model_config = STRICT
+    urls: Addresses = Field(repr=False, description="URLs, separated by commas.")
+
+
+class SmtpConnection(BaseModel):
+    """A server that takes mail."""
+
+    model_config = STRICT
+    url: Secret = Field(
+        default=None, description="`smtp://user:password@host:port`, or `smtps://`."
+    )
+
+
 class Connections(BaseModel):
-    """Every connection that sources, stages and sinks may ask for."""
+    """Every connection that sources, stages, sinks and alerts may ask for."""
 
     model_config = STRICT
     kafka: KafkaConnection | None = None
     elasticsearch: ElasticsearchConnection | None = None
     redis: RedisConnection | None = None
+    alertmanager: AlertmanagerConnection | None = None
+    smtp: SmtpConnection | None = None

@@ -1,0 +1,1 @@
+"""Alerts that reach people: gathered, limited, sent; the pipeline never waits for them."""
