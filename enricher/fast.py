@@ -6,7 +6,8 @@ import ast
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from enricher.fragments import shapes
+from enricher.derive import Part
+from enricher.fragments import Unfit, shapes
 from enricher.fuse import Fuser
 from enricher.hoist import fields_read, hoist
 from enricher.inline import inline_of
@@ -50,9 +51,9 @@ class Fast(NamedTuple):
         unfit: list[int] = []
         try:
             answers = [await fetch(keys(events)) for keys, fetch in self.questions]
-        except Exception:  # noqa: BLE001 - the plain way says what it means for an event
+            self.loop(records, events, outcomes, answers, unfit)
+        except (Exception, Unfit):  # noqa: BLE001 - the plain way says what it means for an event
             return [number for number, event in enumerate(events) if event is not None]
-        self.loop(records, events, outcomes, answers, unfit)
         return unfit
 
 
@@ -84,12 +85,10 @@ def _build(
     questions: list[Question] = []
     bodies: list[list[ast.stmt]] = []
     for number, step in enumerate(steps):
-        lines: list[str] = []
         if step.is_batch:
             before = frozenset(NOTES).union(*writes[:number])
-            lines.append(f"found_{len(questions)} = answers[{len(questions)}][number]")
             step, question = _ask_first(step, before)  # noqa: PLW2901
-            lines += step_source(step, fuser, ["event", f"found_{len(questions)}"])
+            lines = step_source(step, fuser, ["event", f"found_{len(questions)}"])
             questions.append(question)
         else:
             lines = step_source(step, fuser)
@@ -99,13 +98,19 @@ def _build(
     for part, written in parts:
         overlay.survey(part, written)
     overlay.settle()
-    done = [line for part, written in parts for line in overlay.rewrite(part, written)]
+    done = [overlay.rewrite(part, written) for part, written in parts]
+    each = ", ".join(["record", "event", *(f"found_{n}" for n in range(len(questions)))])
+    begin = [
+        *overlay.derive(done, frozenset(NOTES).union(*writes)),
+        f"for number, ({each}) in enumerate(zip(records, events, *answers, strict=True)):",
+    ]
     known, learn = shapes(
         lambda names: bool(names) and overlay.added.isdisjoint(names) and decoder.is_sound(names)
     )
     fuser.names.update(known_shapes=known, learn_shape=learn)
     body = overlay.body(_repeating(steps))
-    return Fast(_compile(done, body, overlay, frozenset(NOTES).union(*writes)), tuple(questions))
+    loop = _compile(done, begin, body, overlay, frozenset(NOTES).union(*writes))
+    return Fast(loop, tuple(questions))
 
 
 def _writes(step: Step) -> frozenset[str]:
@@ -173,12 +178,12 @@ class _PutBody(ast.NodeTransformer):
 
 
 def _compile(
-    steps: list[ast.stmt], body: str, overlay: Overlay, written: frozenset[str]
+    parts: list[Part], begin: list[str], body: str, overlay: Overlay, written: frozenset[str]
 ) -> FastLoop:
     namespace = overlay.fuser.names
     lines = [
         "def loop(records, events, outcomes, answers, unfits):",
-        "    for number, event in enumerate(events):",
+        *(f"    {line}" for line in begin),
         "        if event is None:",
         "            continue",
         "        names = tuple(event)",
@@ -186,8 +191,7 @@ def _compile(
         "        if not (learn_shape(names) if suits is None else suits):",
         "            unfits.append(number)",
         "            continue",
-        "        record = records[number]",
-        *(f"        {line}" for line in overlay.preset()),
+        *(f"        {line}" for line in overlay.preset(parts)),
         "        try:",
         "            pass",
         "        except (Exception, Unfit):",
@@ -195,8 +199,8 @@ def _compile(
     ]
     tree = ast.parse("\n".join(lines))
     function: Any = tree.body[0]
-    guarded = function.body[0].body[-1]
-    guarded.body = [_PutBody(body).visit(part) for part in steps]
+    guarded = function.body[-1].body[-1]
+    guarded.body = [_PutBody(body).visit(line) for part in parts for line in part]
     guarded.body[:0] = hoist(guarded.body, written - overlay.added)
     ast.fix_missing_locations(tree)
     exec(compile(tree, "<fast plan>", "exec"), namespace)  # noqa: S102 - generated from our own sources and checked expressions

@@ -52,32 +52,50 @@ class Texts(dict[str, bytes]):
             self[text] = piece
         return piece
 
+    def piece(self, value: Any) -> bytes:
+        """Write a value that may be no text; nothing for None. Raises TypeError."""
+        return b"" if value is None else self.prefix + orjson.dumps(value)
+
 
 Row = tuple[dict[str, Any], bytes, *tuple[Any, ...]]
-"""A dict, its piece of JSON, and the values of it that later steps read."""
+"""A dict, its piece of JSON, and what later steps read of it or what was derived of that."""
+Derive = Callable[..., tuple[Any, ...]]
+"""Gives one more piece of JSON, and values, for the values of a row. Raises `Unfit`."""
 
 
-def rows(without: frozenset[str], wanted: Sequence[str]) -> tuple[dict[int, Row], MakeRow]:
-    """Give the rows of dicts that come out of a stage's cache, by `id()`, and what makes one."""
-    known: dict[int, Row] = {}
-    held = 0
+class Rows:
+    """The rows of dicts that come out of a stage's cache.
 
-    def make(values: dict[str, Any]) -> Row:
-        nonlocal held
-        piece = fragment(values, without)
-        row: Row = (values, piece, *[values.get(key) for key in wanted])
-        size = len(piece) if without.isdisjoint(values) else len(fragment(values, frozenset()))
-        held += 2 * size + ROW_OVERHEAD
-        if held > MAX_HELD:
-            known.clear()
-            held = 0
-        known[id(values)] = row  # holds the dict, so that no other one can get its id
+    Args:
+        without: fields that are kept out of the piece.
+        wanted: fields whose values stand in the row.
+    """
+
+    def __init__(self, without: frozenset[str], wanted: Sequence[str]) -> None:
+        self.known: dict[int, Row] = {}
+        """By `id()`; a row holds its dict, so that no other one can get its id."""
+        self.derive: Derive | None = None
+        self._without, self._wanted = without, wanted
+        self._held = 0
+
+    def make(self, values: dict[str, Any]) -> Row:
+        """Make the row of a dict and keep it. Raises `Unfit`."""
+        piece = fragment(values, self._without)
+        read = [values.get(key) for key in self._wanted]
+        if self.derive:
+            derived, *read = self.derive(*read)
+            piece += derived
+        row: Row = (values, piece, *read)
+        is_whole = self._without.isdisjoint(values)
+        size = len(row[1]) + (0 if is_whole else len(fragment(values, frozenset())))
+        self._held += 2 * size + ROW_OVERHEAD
+        if self._held > MAX_HELD:
+            self.known.clear()
+            self._held = 0
+        self.known[id(values)] = row
         return row
 
-    return known, make
 
-
-MakeRow = Callable[[dict[str, Any]], Row]
 Shapes = dict[tuple[str, ...], bool]
 """What is known of events by the names of their fields."""
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
+from enricher.fold import loaded, stored
 from enricher.functions import is_finite
 from enricher.inline import Inline, inline_of
 from enricher.jumps import CannotInline, without_jumps
@@ -111,7 +112,7 @@ class Fuser:
         scope = _Scope(self, f"v{next(self._numbers)}", _environment(function), by_name)
         scope.inside = frozenset(function.__code__.co_varnames)
         done = without_jumps(scope.block(statements), ast.Return) or [ast.Pass()]
-        unknown = _loaded(done) - _stored(done)
+        unknown = loaded(done) - stored(done)
         if any(name.startswith(f"{scope.prefix}_") for name in unknown):
             raise CannotInline  # such as a loop's variable that is used after the loop
         return ast.Module(done, [])
@@ -269,7 +270,7 @@ class _Scope(ast.NodeTransformer):
             return self.generic_visit(node)  # type: ignore[return-value]
         if any(isinstance(inner, ast.Continue) for inner in ast.walk(node)):
             raise CannotInline
-        if not _stored([node.target]).isdisjoint(_stored(node.body)):
+        if not stored([node.target]).isdisjoint(stored(node.body)):
             raise CannotInline
         unrolled: list[ast.stmt] = []
         for element in elements:
@@ -282,17 +283,6 @@ class _Scope(ast.NodeTransformer):
             scope.inside = self.inside
             unrolled.extend(scope.block(ast.parse(ast.unparse(node)).body[0].body))  # type: ignore[attr-defined]
         return without_jumps(unrolled, ast.Break)
-
-
-def _loaded(body: Sequence[ast.AST]) -> set[str]:
-    nodes = (node for part in body for node in ast.walk(part))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-
-
-def _stored(body: Sequence[ast.AST]) -> set[str]:
-    nodes = [node for part in body for node in ast.walk(part)]
-    stored = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-    return stored | {n.name for n in nodes if isinstance(n, ast.ExceptHandler) and n.name}
 
 
 def _unpack(target: ast.expr, element: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from enricher.model import (
     Outcome,
     Record,
 )
+from enricher.moment import LAST
 from enricher.routes import IndexNamer, fit_id
 from enricher.stages.base import BatchFunction, EventFunction, note_failure
 
@@ -118,6 +119,7 @@ NAMES: dict[str, Any] = {
     "Failure": Failure,
     "fit_id": fit_id,
     "NOT_ALLOWED": NOT_ALLOWED,
+    "LAST": LAST,
     "dumps": orjson.dumps,
     "join": b"".join,
     "new": tuple.__new__,
@@ -201,15 +203,21 @@ def ending_source(ending: Ending, fuser: Fuser, body: str = WHOLE) -> list[str]:
         name = fuser.bind(route.namer.name, "name_index")
         time = fuser.expression(route.namer.time, ["event"])
         event = "event" if route.namer.needs_event else "None"
+        known = fuser.bind(route.namer.known, "known_index")
         lines += [
             f"if {condition}:",
-            f"    index = {name}({time}, record.timestamp, {event})",
+            f"    time, stamp = {time}, record.timestamp",
+            f"    held = {known}.get(LAST[1]) if time is LAST[0] else None",
+            "    if held is not None and stamp is not None and held[0] <= stamp <= held[1]:",
+            "        index = held[3]",
+            "    else:",
+            f"        index = {name}(time, stamp, {event})",
             "    if index is not None:",
         ]
         document = f"record, {route.sink!r}, index, {{id}}, {{version}}, {body}, alerts"
         if route.identify:
             named = document.replace("{id}", "own_id")
-            named = named.replace("{version}", "record.timestamp or 0")
+            named = named.replace("{version}", "stamp or 0")
             lines += [
                 f"        own_id = fit_id({fuser.expression(route.identify, ['event'])})",
                 "        if own_id is not None:",

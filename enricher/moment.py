@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from enricher.inline import define
+
 LIMIT = 1 << 13
 """Entries that a cache here may hold before it starts again."""
 _CANONICAL = re.compile(
@@ -22,9 +24,14 @@ _CANONICAL = re.compile(
 _SECONDS = re.compile(r":[0-9]{2}(?:\.[0-9]+)?")
 _MINUTE = timedelta(minutes=1)
 _SIGNS = frozenset("+-")
+_USUAL = (
+    "minutes.get(text[:16]) if text[-1:] == 'Z' and "
+    "(len(text) == 20 or (21 < len(text) < 28 and text[19] == '.')) else None"
+)
+"""`fromisoformat` lets anything follow the sixth digit of a fraction."""
 _NAIVE = "?"
 """Stands for the zone of a time that names none."""
-_validate = datetime.fromisoformat
+validate = datetime.fromisoformat
 _FRACTION = re.compile(r".{7,11}[0-9:]*[.,]([0-9]+)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -130,36 +137,24 @@ class Converter:
     def __init__(self, target: tzinfo, default: tzinfo | None = None) -> None:
         self.target = target
         self.default = default or target
-        self._minutes: dict[str, tuple[str, str, Moment]] = {}
+        minutes: dict[str, tuple[str, str, Moment]] = {}
         """By `2025-10-20T10:15` and `Z` or offset: `2025-10-20T15:45`, `+05:30`, the hour."""
+        self._minutes = minutes
+        self.usual = define(("text",), _USUAL, {"minutes": minutes})
+        """Gives the minute of a text that ends in Z, where that is known and no more is to be
+        checked than that `datetime.fromisoformat` takes the text; else None."""
 
     def convert(self, text: str) -> str:
         """Give `2025-10-20T15:45:30.123+05:30` for `2025-10-20T10:15:30.123Z`.
 
         Raises ValueError or OverflowError for a text that is no time within the calendar.
         """
-        known = self._minutes.get(text[:16])
-        if known is None or text[-1] != "Z":
-            return self._convert_local(text)
-        size = len(text)  # `fromisoformat` lets anything follow the sixth digit of a fraction
-        is_short = size == 20 or (21 < size < 28 and text[19] == ".")
-        if not (is_short or _SECONDS.fullmatch(text[16:-1])):
-            return self._convert_any(text)
-        _validate(text)
-        prefix, offset, LAST[1] = known
-        converted = LAST[0] = f"{prefix}{text[16:-1]}{offset}"
-        return converted
-
-    def _convert_local(self, text: str) -> str:
-        """Convert a time with an offset or without one, or the first of its minute."""
-        if text[-1:] == "Z":
-            return self._convert_any(text)
-        has_offset = text[-6:-5] in _SIGNS
-        known = self._minutes.get(text[:16] + (text[-6:] if has_offset else _NAIVE))
-        rest = text[16:-6] if has_offset else text[16:]
+        zone = "" if text[-1:] == "Z" else text[-6:] if text[-6:-5] in _SIGNS else _NAIVE
+        known = self._minutes.get(text[:16] + zone)
+        rest = text[16 : -len(zone) or -1] if zone != _NAIVE else text[16:]
         if known is None or not _SECONDS.fullmatch(rest):  # such as `-05`, and `:30.5-0530`
             return self._convert_any(text)
-        _validate(text)
+        validate(text)
         prefix, offset, LAST[1] = known
         converted = LAST[0] = f"{prefix}{rest}{offset}"
         return converted

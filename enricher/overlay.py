@@ -12,26 +12,21 @@ loops; a property test holds the two ways to the same documents.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, count
-from typing import Any
 
-from enricher.fragments import Texts, Unfit, fragment, rows, unfit
+from enricher.derive import Derived, Part, Places, take_out
+from enricher.fold import fold, loaded, stored
+from enricher.fragments import Texts, Unfit, unfit
 from enricher.fuse import Fuser
+from enricher.hoist import fields_read
+from enricher.rewrite import RowSite, rewrite
 from enricher.survey import (
-    CannotOverlay,
     Site,
     Table,
     exclusive,
-    item_of,
-    method_of,
     survey,
-    tested_of,
-    text_of,
 )
-
-READERS = ("note_failure", "dumps")
-"""Functions that may be given the event itself: its own fields are all that they touch."""
 
 
 class Overlay:
@@ -51,6 +46,11 @@ class Overlay:
         """Fields that are written at the end, from their locals. What is written in one place
         only, and there as a part of something larger, is in a piece of JSON instead."""
         self.pieces: list[str] = []
+        self.row_sites: list[RowSite] = []
+        self.batch: dict[str, str] = {}
+        """Locals that are set when a batch begins, and the expressions that they stand for."""
+        self.outputs: frozenset[str] = frozenset()
+        """Locals that were derived when the batch began."""
         self.begun: set[str] = set()
         """Fields that the steps rewritten so far may have written."""
         self._locals: dict[str, str] = {}
@@ -81,14 +81,56 @@ class Overlay:
             suffix = key if key.isascii() and key.isidentifier() else ""
             self._locals[key] = f"w{self.number()}_{suffix}"
 
-    def rewrite(self, body: Iterable[ast.stmt], writes: frozenset[str]) -> list[ast.stmt]:
+    def rewrite(self, body: Sequence[ast.stmt], writes: frozenset[str]) -> Part:
         """Rewrite the statements of a step, or of the ending."""
-        rewriter = _Rewrite(self, writes)
-        done: list[ast.stmt] = []
-        for part in body:
-            changed = rewriter.visit(part)
-            done += changed if isinstance(changed, list) else [changed]
-        return done
+        if any(isinstance(node, ast.For) for part in body for node in ast.walk(part)):
+            self.begun |= writes  # a later round may read what an earlier one wrote
+        return fold(rewrite(body, self, writes))
+
+    def derive(self, parts: list[Part], written: frozenset[str]) -> list[str]:
+        """Take what an event does not change out of the loop; gives what a batch begins with.
+
+        Args:
+            parts: the steps and the ending, rewritten; changed in place.
+            written: fields that the steps may write.
+        """
+        lines = [f"{name} = {source}" for name, source in self.batch.items()]
+        if made := self._take_out(parts, -1, list(self.batch), None):
+            self.outputs = frozenset(made.outputs)
+            call = f"{self.fuser.bind(made.derive)}({', '.join(self.batch)})"
+            lines.append(f"({', '.join([self.piece(), *made.outputs])},) = {call}")
+        for at, part in enumerate(parts):
+            names = stored(part)
+            sites = [one for one in self.row_sites if one.target.elts[1].id in names]  # type: ignore[attr-defined]
+            if len(sites) == 1 and sites[0].inputs:
+                self._derive_rows(parts, at, sites[0], written)
+        return lines
+
+    def _derive_rows(
+        self, parts: list[Part], at: int, site: RowSite, written: frozenset[str]
+    ) -> None:
+        guard = None
+        match parts[at]:
+            case [ast.If(test=test)] if written.isdisjoint(fields_read(test)):
+                guard = None if loaded([test]) & self.places().locals else ast.unparse(test)
+        if made := self._take_out(parts, at, site.inputs, guard):
+            site.rows.derive = made.derive
+            site.target.elts[2:] = [ast.Name(name, ast.Store()) for name in made.outputs]
+
+    def _take_out(
+        self, parts: list[Part], at: int, inputs: Sequence[str], guard: str | None
+    ) -> Derived | None:
+        made = take_out(parts, at, inputs, self.places(), guard)
+        if made:
+            self.late -= made.fields
+            self.pieces = [piece for piece in self.pieces if piece not in made.pieces]
+        return made
+
+    def places(self) -> Places:
+        """Say where fields are."""
+        late = {key: self._locals[key] for key in sorted(self.late)}
+        every = frozenset(self._locals.values())
+        return Places(self.fuser.names, every, frozenset(self.pieces), late)
 
     def local(self, key: str | None) -> str | None:
         """Give the local that holds a field; None where there is none."""
@@ -99,10 +141,14 @@ class Overlay:
         self.pieces.append(f"piece_{self.number()}")
         return self.pieces[-1]
 
-    def preset(self) -> list[str]:
+    def preset(self, parts: Iterable[Part]) -> list[str]:
         """Write the statements that begin an event anew."""
-        lines = [f"{' = '.join(self._locals.values())} = None"] if self._locals else []
-        return lines + ([f"{' = '.join(self.pieces)} = b''"] if self.pieces else [])
+        used = set[str]().union(*(loaded(part) | stored(part) for part in parts))
+        used |= {self._locals[key] for key in self.late}
+        fields = [n for n in self._locals.values() if n in used and n not in self.outputs]
+        pieces = [piece for piece in self.pieces if piece in used]
+        lines = [f"{' = '.join(fields)} = None"] if fields else []
+        return lines + ([f"{' = '.join(pieces)} = b''"] if pieces else [])
 
     def body(self, repeating: frozenset[str]) -> str:
         """Write the expression of the document; the texts of some fields are few."""
@@ -128,123 +174,3 @@ class Overlay:
     def number(self) -> int:
         """Give a number that nothing else has."""
         return next(self._numbers)
-
-
-class _Rewrite(ast.NodeTransformer):
-    """Replaces what one step does to the event."""
-
-    def __init__(self, overlay: Overlay, writes: frozenset[str]) -> None:
-        self.overlay = overlay
-        self.writes = writes
-        self.begun = overlay.begun
-
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
-        key = item_of(node.targets[0])
-        name = self.overlay.local(key)
-        if key is None:
-            return self.generic_visit(node)
-        if name is None:
-            return ast.Assign(node.targets, self.visit(node.value))
-        self.begun.add(key)
-        done: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], self.visit(node.value))]
-        if not isinstance(node.value, ast.Constant) or node.value.value is None:
-            done += ast.parse(f"if {name} is None: raise Unfit").body
-        return done
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | list[ast.stmt]:
-        name, arguments = method_of(node.value)
-        if name == "update":
-            return self._update(arguments[0])
-        if name == "pop" and (key := text_of(arguments[0])) in self.overlay.added:
-            local = self.overlay.local(key)
-            return ast.parse(f"{local} = None" if local else "pass").body
-        return self.generic_visit(node)
-
-    def _update(self, values: ast.expr) -> ast.stmt | list[ast.stmt]:
-        overlay = self.overlay
-        table = overlay.table(values)
-        keys = table.keys() if table else self.writes
-        if keys.isdisjoint(overlay.added):
-            return ast.Expr(ast.Call(_UPDATE, [self.visit(values)], []))
-        piece = overlay.piece()
-        wanted = sorted(key for key in keys if overlay.local(key))
-        if table and table.is_even(self.begun.intersection(wanted)):
-            self.begun |= keys
-            return self._from_table(table, piece, wanted)
-        known, make = rows(overlay.late, wanted)
-        held, maker = overlay.fuser.bind(known, "rows"), overlay.fuser.bind(make, "make_row")
-        new, row = f"new_{piece}", f"row_{piece}"
-        names = [str(overlay.local(key)) for key in wanted]
-        lines = [
-            f"{row} = {held}.get(id({new}))",
-            f"if {row} is None or {row}[0] is not {new}:",
-            f"    {row} = {maker}({new})",
-            f"{', '.join([new, piece, *names])} = {row}",
-        ]
-        # What an earlier step wrote stays where this one brings nothing.
-        kept = [name for key, name in zip(wanted, names, strict=True) if key in self.begun]
-        lines[:0] = [f"kept_{name} = {name}" for name in kept]
-        lines += [f"if {name} is None: {name} = kept_{name}" for name in kept]
-        self.begun |= keys
-        first = ast.Assign([ast.Name(new, ast.Store())], self.visit(values))
-        return [first, *ast.parse("\n".join(lines)).body]
-
-    def _from_table(self, table: Table, piece: str, wanted: Sequence[str]) -> list[ast.stmt]:
-        """Make the pieces of JSON of a constant table now, and take one by its index."""
-
-        def row(values: Mapping[str, Any]) -> tuple[Any, ...]:
-            return (fragment(values, self.overlay.late), *(values.get(key) for key in wanted))
-
-        made: Any
-        try:
-            if table.chooser is None:
-                made = row(table.values)
-            elif type(table.values) is dict:
-                made = {key: row(values) for key, values in table.values.items()}
-            else:
-                made = [row(values) for values in table.values]
-        except Unfit:  # a constant that no event can be written with
-            raise CannotOverlay from None
-        names = [piece, *(str(self.overlay.local(key)) for key in wanted)]
-        target = ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())
-        source: ast.expr = ast.Name(self.overlay.fuser.bind(made, "rows"), ast.Load())
-        if table.chooser is not None:
-            source = ast.Subscript(source, self.visit(table.chooser), ast.Load())
-        return [ast.Assign([target], source)]
-
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        key = tested_of(node)
-        if key is None:
-            return self.generic_visit(node)
-        if name := self.overlay.local(key):
-            sign = "is not" if isinstance(node.ops[0], ast.In) else "is"
-            return ast.parse(f"{name} {sign} None", mode="eval").body
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        name, arguments = method_of(node)
-        if name == "get" and (local := self.overlay.local(text_of(arguments[0]))):
-            return ast.Name(local, ast.Load()) if len(arguments) == 1 else _UNFIT
-        if name == "pop" and text_of(arguments[0]) in self.overlay.added:
-            return _UNFIT
-        is_reader = isinstance(node.func, ast.Name) and node.func.id in READERS
-        if name in ("get", "pop") or is_reader:
-            node.args[1:] = [self.visit(argument) for argument in node.args[1:]]
-            return node
-        return self.generic_visit(node)
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        key = item_of(node)
-        if key is None:
-            return self.generic_visit(node)
-        if key in self.overlay.added:
-            raise CannotOverlay
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        # The event as a whole: who knows what is done with it.
-        return _UNFIT if node.id == "event" else node
-
-
-_UPDATE = ast.Attribute(ast.Name("event", ast.Load()), "update", ast.Load())
-_UNFIT = ast.Call(ast.Name("unfit", ast.Load()), [], [])

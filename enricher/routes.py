@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -163,6 +164,9 @@ class IndexNamer(NamedTuple):
     is missing or not allowed."""
     needs_event: bool = False
     """Whether the name depends on more of the event than its time."""
+    known: Mapping[Moment, tuple[int, int, bool, str]] = MappingProxyType({})
+    """By the hour of the time: the earliest and the latest timestamp (ms) that suit all of it,
+    whether it does without one, and the name. `name` fills it."""
 
 
 def fixed_namer(name: str) -> IndexNamer:
@@ -209,7 +213,7 @@ def index_namer(target: IndexTarget, window: Window) -> IndexNamer:
             names[time] = (*certain(time), 2000 <= time.year <= 2100, found)
         return found
 
-    return IndexNamer(path.getter(path.render(time_part.keys)), name, not is_fixed)
+    return IndexNamer(path.getter(path.render(time_part.keys)), name, not is_fixed, names)
 
 
 def value_namer(

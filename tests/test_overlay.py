@@ -13,7 +13,7 @@ import pytest
 from enricher.build import build
 from enricher.config import load
 from enricher.fast import build_fast
-from enricher.fragments import MAX_HELD, MAX_TEXTS, Texts, Unfit, fragment, rows
+from enricher.fragments import MAX_HELD, MAX_TEXTS, Rows, Texts, Unfit, fragment
 from enricher.generator import generate, hostile
 from enricher.model import DeadLetter, Document, Record
 from enricher.plan import ENOUGH, MOST_NAMES, MOST_ROUNDS, SEEN, Bet, Plan
@@ -158,12 +158,12 @@ def test_hostile_events_have_one_outcome_each() -> None:
 
 def test_a_row_is_that_of_its_dict_alone() -> None:
     """A dict that was freed and another at its address are told apart: the first is held."""
-    known, make = rows(frozenset(), ["a"])
+    rows = Rows(frozenset(), ["a"])
     for number in range(1000):
         values = {"a": number}
-        row = known.get(id(values))
+        row = rows.known.get(id(values))
         if row is None or row[0] is not values:
-            row = make(values)
+            row = rows.make(values)
         assert row[1:] == (b',"a":%d' % number, number)
         del values, row
         gc.collect(0)
@@ -171,16 +171,16 @@ def test_a_row_is_that_of_its_dict_alone() -> None:
 
 def test_what_is_kept_is_bounded_by_its_bytes() -> None:
     """Texts that never come again, as an `extract` from long messages gives them."""
-    known, make = rows(frozenset(), [])
+    rows = Rows(frozenset(), [])
     most = 0
     for number in range(300):
-        make({"a": f"{number}" + "x" * 100_000})
-        most = max(most, sum(len(row[1]) for row in known.values()))
+        rows.make({"a": f"{number}" + "x" * 100_000})
+        most = max(most, sum(len(row[1]) for row in rows.known.values()))
     assert 0 < most <= MAX_HELD
-    known, make = rows(frozenset("a"), ["a"])  # not in its piece, and held all the same
+    rows = Rows(frozenset("a"), ["a"])  # not in its piece, and held all the same
     for number in range(300):
-        make({"a": f"{number}" + "x" * 100_000})
-    assert 0 < sum(len(row[0]["a"]) for row in known.values()) <= MAX_HELD
+        rows.make({"a": f"{number}" + "x" * 100_000})
+    assert 0 < sum(len(row[0]["a"]) for row in rows.known.values()) <= MAX_HELD
     texts = Texts("a")
     for number in range(MAX_TEXTS + 100):
         assert texts[f"{number}"] == b',"a":"%d"' % number

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from enricher import path
 from enricher.functions import kind_of
 from enricher.model import Event, Failure, Record
-from enricher.moment import Converter, zone
+from enricher.moment import LAST, Converter, validate, zone
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage, note_failure
 
@@ -66,7 +66,8 @@ class Timestamp(Stage):
             path.remover(self.target),
         )
         converter = Converter(zone(self.timezone))
-        convert, field = converter.convert, self.field
+        convert, usual, field = converter.convert, converter.usual, self.field
+        last, check = LAST, validate
         name, dead_letter = self.name or self.kind, self.on_error == "dead_letter"
 
         def reason_for(value: object) -> str:
@@ -93,7 +94,13 @@ class Timestamp(Stage):
         def timestamp(event: Event, record: Record) -> None:
             value = get(event)
             try:
-                if type(value) is str:
+                known = usual(value) if type(value) is str else None
+                if known is not None:  # written out: a call of `convert` costs as much again
+                    check(value)
+                    converted = f"{known[0]}{value[16:-1]}{known[1]}"
+                    last[0], last[1] = converted, known[2]
+                    put(event, converted)
+                elif type(value) is str:
                     put(event, convert(value))
                 else:
                     fall_back(event, record, value)
