@@ -24,6 +24,7 @@ from enricher.monitor import watched
 from enricher.reload import Reloader
 from enricher.runtime import Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
+from enricher.sources.base import Setting as SourceSetting
 from enricher.sources.file import FileSource
 from enricher.stages.base import Lookups
 from enricher.words import suggest
@@ -96,22 +97,14 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
     ]
     if not chosen:
         raise UserError(f"{config.file}: no sources; name them under `sources:`, or give files")
+    worker = (options.worker or 0) if options.shared else None
+    setting = SourceSetting(config.pipeline.connections, config.folder, worker)
     sources: list[Source] = []
     for source in chosen:
-        if type(source).__name__ == "Kafka":
-            if config.pipeline.connections.kafka is None:
-                raise UserError(
-                    f"{config.file}: source {source.name} needs connections.kafka; "
-                    "with --local give files to read instead"
-                )
-            sources.append(source.build(config.pipeline.connections.kafka, options.worker))
-        elif options.shared:
-            raise UserError(
-                f"{config.file}: source {source.name} reads files, which workers cannot share; "
-                "leave --workers out, or choose others with --source"
-            )
-        else:
-            sources.append(source.build())
+        try:
+            sources.append(source.build(setting))
+        except UserError as error:
+            raise UserError(f"{config.file}: source {source.name} {error}") from None
     return sources
 
 

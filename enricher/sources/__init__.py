@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from enricher.sources.base import SourceModel
 from enricher.sources.file import File
 from enricher.sources.kafka import Kafka
 
-SOURCES: dict[str, type[File | Kafka]] = {"kafka": Kafka, "file": File}
+SOURCES: dict[str, type[SourceModel]] = {"kafka": Kafka, "file": File}

@@ -15,10 +15,10 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from enricher.connections import STRICT
 from enricher.model import Delivery, Record, Source, UserError
+from enricher.sources.base import Setting, SourceModel
 
 STDIN = "-"
 _CHUNK = 256 << 10
@@ -32,7 +32,7 @@ _GZIP = b"\x1f\x8b"
 _record = Record._make
 
 
-class File(BaseModel):
+class File(SourceModel):
     """Read files of lines once, from start to end; `-` is standard input.
 
     gzip is told by its first bytes. A record's id is device, inode, a hash of the first line and
@@ -41,7 +41,6 @@ class File(BaseModel):
     every run, so they are written at least once.
     """
 
-    model_config = STRICT
     examples: ClassVar[tuple[str, ...]] = (
         "file: {paths: [samples/payments.ndjson, archive/payments.ndjson.gz]}",
         'file: {paths: ["-"], name: stdin}',
@@ -55,8 +54,13 @@ class File(BaseModel):
         description="A longer line is passed on cut to one byte more, to be refused as too large.",
     )
 
-    def build(self) -> FileSource:
+    def build(self, setting: Setting) -> FileSource:
         """Make the source; the files are opened when they are read."""
+        if setting.worker is not None:
+            raise UserError(
+                "reads files, which workers cannot share; leave --workers out, or choose others "
+                "with --source"
+            )
         return FileSource(self.paths, name=self.name, max_record_bytes=self.max_record_bytes)
 
 

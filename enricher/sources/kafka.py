@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from enricher.connections import STRICT, KafkaConnection
+from enricher.model import UserError
+from enricher.sources.base import Setting, SourceModel
 
 if TYPE_CHECKING:
     from enricher.kafka.consumer import KafkaSource
@@ -20,14 +21,13 @@ Milliseconds = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
 
 
-class Kafka(BaseModel):
+class Kafka(SourceModel):
     """Read Kafka topics; offsets are committed only once their records are settled.
 
     Several processes with one `group` share the partitions. A record's id is
     `topic-partition-offset-timestamp`, so that reading again writes the same documents.
     """
 
-    model_config = STRICT
     examples: ClassVar[tuple[str, ...]] = (
         "kafka: {topics: [payment-logs, order-logs], group: enricher-payments}",
         "kafka: {topics: [audit], group: enricher-audit, source_id: pune, max_bytes: 524288}",
@@ -72,11 +72,13 @@ class Kafka(BaseModel):
         default=None, description="Static membership: a quick restart causes no rebalance."
     )
 
-    def build(self, connection: KafkaConnection, worker: int | None = None) -> KafkaSource:
+    def build(self, setting: Setting) -> KafkaSource:
         """Make the source, of one of several workers. Raises UserError for an unusable TLS file."""
         from enricher.kafka.consumer import KafkaSource
 
-        return KafkaSource(self, connection, worker)
+        if setting.connections.kafka is None:
+            raise UserError("needs connections.kafka; with --local give files to read instead")
+        return KafkaSource(self, setting.connections.kafka, setting.worker)
 
     def consumer_options(self, worker: int | None = None) -> dict[str, Any]:
         """Give the keyword arguments of AIOKafkaConsumer, besides the connection's."""

@@ -15,9 +15,10 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer import fetcher
 from structlog.testing import capture_logs
 
-from enricher.connections import KafkaConnection
+from enricher.connections import Connections, KafkaConnection
 from enricher.kafka.consumer import KafkaSource
 from enricher.model import Delivery, Record
+from enricher.sources.base import Setting
 from enricher.sources.kafka import Kafka as KafkaConfig
 
 from ..servers.kafka import Kafka
@@ -390,7 +391,7 @@ def test_stop_ends_the_wait_for_a_broker() -> None:
 
     async def run() -> None:
         connection = KafkaConnection(brokers=["127.0.0.1:1"])
-        source = KafkaConfig(topics=["a"], group="g").build(connection)
+        source = KafkaConfig(topics=["a"], group="g").build(Setting(Connections(kafka=connection)))
         asyncio.get_running_loop().call_later(0.5, source.stop)
         async with asyncio.timeout(5):
             assert [delivery async for delivery in source.deliveries()] == []
@@ -532,7 +533,9 @@ def test_churn_loses_nothing_and_never_commits_what_is_unsettled(kafka: Kafka) -
 
     def member() -> tuple[KafkaSource, asyncio.Task[None]]:
         config = KafkaConfig(topics=[topic], group=f"g-{topic}", max_records=20, **_QUICK)
-        source = config.build(KafkaConnection(brokers=[kafka.bootstrap]))
+        source = config.build(
+            Setting(Connections(kafka=KafkaConnection(brokers=[kafka.bootstrap])))
+        )
         return source, asyncio.create_task(pull(source))
 
     async def run() -> None:

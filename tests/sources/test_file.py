@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from enricher.model import Record, UserError
 from enricher.sources import file
+from enricher.sources.base import Setting
 from enricher.sources.file import File, FileSource, Progress, read_records
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=60)
@@ -177,9 +178,10 @@ def test_standard_input_is_read_as_it_comes() -> None:
     """A line is delivered while the writer still holds the pipe open; stop() ends the wait."""
     code = (
         "import asyncio\n"
+        "from enricher.sources.base import Setting\n"
         "from enricher.sources.file import File\n"
         "async def main():\n"
-        "    source = File(paths=['-']).build()\n"
+        "    source = File(paths=['-']).build(Setting())\n"
         "    async for delivery in source.deliveries():\n"
         "        print([(r.id, r.value) for r in delivery.records], source.total_bytes)\n"
         "        source.stop()\n"
@@ -242,7 +244,7 @@ def test_what_cannot_be_read_is_named(
 def test_a_missing_file_is_reported_before_anything_is_read(tmp_path: Path) -> None:
     """A typo in the second path shows at once, not after hours of the first."""
     first = _write(tmp_path / "a", b"x\n", compress=False)
-    source = File(paths=[str(first), str(tmp_path / "b")]).build()
+    source = File(paths=[str(first), str(tmp_path / "b")]).build(Setting())
 
     async def run() -> None:
         async for _ in source.deliveries():
