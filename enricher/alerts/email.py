@@ -73,9 +73,10 @@ class EmailTarget(BaseModel):
     Its bodies are `templates/alerts/NAME.txt` and `NAME.html`. What stands between a line
     `{$each}` and a line `{$end}` is written for each match; outside of them, as in `subject`, a
     `{field}` is one of the first match. Beside `{$now}` and the like, they know `{$alert}`,
-    `{$summary}`, `{$count}` (of all matches), `{$more}` ("and 942 more", or nothing), `{$first}`,
-    `{$last}` and `{$when}` (times, the last of both), `{$at}` (of one match) and `{$fields}` (all of one match). Values are
-    escaped, put on one line and cut at 2,000 characters; braces of CSS are written twice.
+    `{$summary}`, `{$count}` (of all matches), `{$more}` ("and 942 more", or nothing), `{$first}`
+    and `{$last}` (times), `{$when}` (both, or one where they are the same), `{$at}` (time of one
+    match) and `{$fields}` (all of one match). Values are escaped, put on one line and cut at
+    2,000 characters; braces of CSS are written twice.
     """
 
     model_config = STRICT
