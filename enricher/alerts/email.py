@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from email.headerregistry import Address
-from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from enricher.alerts.body import read_body
 from enricher.alerts.digest import Digest, Refused
-from enricher.alerts.mail import composer
+from enricher.alerts.mail import Mail, composer
 from enricher.alerts.reason import reason_of
 from enricher.alerts.text import HTML, PLAIN, cut, tidy
 from enricher.connections import STRICT, SmtpConnection
@@ -134,7 +133,7 @@ class EmailSender:
     """
 
     def __init__(
-        self, connection: SmtpConnection | None, compose: Callable[[Digest], EmailMessage]
+        self, connection: SmtpConnection | None, compose: Callable[[Digest], Mail]
     ) -> None:
         """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
         self._connection = connection or SmtpConnection()
@@ -153,12 +152,12 @@ class EmailSender:
 
         if not self._connection.url:
             raise Refused("there is no mail server: set connections.smtp.url")
-        message = self._compose(digest)
-        content = await asyncio.to_thread(message.as_bytes)  # some ten milliseconds
+        mail = self._compose(digest)
+        content = await asyncio.to_thread(mail.encode)
         client = SMTP(**self._options, timeout=None)
         try:
             async with asyncio.timeout(self._connection.timeout_s):
-                await self._deliver(client, message, content)
+                await self._deliver(client, mail, content)
             with suppress(SMTPException, OSError):  # TimeoutError is one; the mail is taken
                 async with asyncio.timeout(QUIT_S):
                     await client.quit()
@@ -173,7 +172,7 @@ class EmailSender:
             if isinstance(transport, asyncio.Transport):
                 transport.abort()  # close() alone would wait for a peer that reads no more
 
-    async def _deliver(self, client: SMTP, message: EmailMessage, content: bytes) -> None:
+    async def _deliver(self, client: SMTP, mail: Mail, content: bytes) -> None:
         await client.connect()
         if self._connection.credentials:
             if not (self._connection.is_private or client.get_transport_info("sslcontext")):
@@ -182,9 +181,8 @@ class EmailSender:
                     "use smtps://, or a server with STARTTLS"
                 )
             await client.login(*self._connection.credentials)
-        sender = message["From"].addresses[0].addr_spec
-        to = [address.addr_spec for address in message["To"].addresses]
-        refused, _ = await client.sendmail(sender, to, content)
+        to = [address.addr_spec for address in mail.to]
+        refused, _ = await client.sendmail(mail.sender.addr_spec, to, content)
         if refused:
             log.warning(
                 "a mail was not taken for some of its recipients",

@@ -158,7 +158,7 @@ def show(value: Any, style: Style) -> str:
             break
         text = cut(as_text(item), room)
         shown.append(style.escape(text))
-        room -= len(text) or 1
+        room -= len(text) + len(style.between)
     return style.between.join(shown)
 
 

@@ -10,6 +10,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
@@ -37,7 +38,7 @@ class Mail(NamedTuple):
         """Give the text of one of the bodies."""
         part = self.message.get_body((kind,))
         assert part is not None
-        return part.get_content()
+        return part.get_content().replace("\r\n", "\n")
 
 
 class MailServer:
@@ -82,7 +83,7 @@ class MailServer:
     def url(self) -> str:
         """Give the URL, with the login."""
         scheme = "smtps" if self._security == "tls" else "smtp"
-        login = f"{self._login[0]}:{self._login[1]}@" if self._login else ""
+        login = f"{':'.join(quote(one, safe='') for one in self._login)}@" if self._login else ""
         return f"{scheme}://{login}127.0.0.1:{self.port}"
 
     def start(self) -> None:
