@@ -93,7 +93,9 @@ def test_what_is_empty_or_missing() -> None:
 
 
 def test_certificates_need_not_be_checked_where_that_is_said() -> None:
-    context = connection("smtps://mail:465", verify_certificates=False).client_options()["tls_context"]
+    context = connection("smtps://mail:465", verify_certificates=False).client_options()[
+        "tls_context"
+    ]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
 
 

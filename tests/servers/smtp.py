@@ -9,7 +9,7 @@ from collections import defaultdict
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote
 
 import trustme
@@ -38,7 +38,8 @@ class Mail(NamedTuple):
         """Give the text of one of the bodies."""
         part = self.message.get_body((kind,))
         assert part is not None
-        return part.get_content().replace("\r\n", "\n")
+        text: str = part.get_content()
+        return text.replace("\r\n", "\n")
 
 
 class MailServer:
@@ -112,7 +113,7 @@ class MailServer:
             assert not self._thread.is_alive()
             self._thread = None
 
-    def __enter__(self) -> MailServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
