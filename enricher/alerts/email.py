@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from email.headerregistry import Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import structlog
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
@@ -152,6 +152,8 @@ class EmailSender:
 
         if not self._connection.url:
             raise Refused("there is no mail server: set connections.smtp.url")
+        if not self._connection.verify_certificates:
+            log.warning("certificates are not checked", server=self._connection.address)
         mail = self._compose(digest)
         content = await asyncio.to_thread(mail.encode)
         client = SMTP(**self._options, timeout=None)
@@ -167,9 +169,9 @@ class EmailSender:
         except (SMTPException, OSError) as error:
             raise self._judged(error) from None
         finally:
-            transport = client.transport
+            transport = cast("asyncio.Transport | None", client.transport)
             client.close()
-            if isinstance(transport, asyncio.Transport):
+            if transport is not None:
                 transport.abort()  # close() alone would wait for a peer that reads no more
 
     async def _deliver(self, client: SMTP, mail: Mail, content: bytes) -> None:

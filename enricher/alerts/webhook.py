@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import structlog
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator, model_validator
 
 from enricher.alerts.digest import Digest, Refused
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import ssl
 
     from httpx import AsyncClient, Response
+
+log = structlog.get_logger(__name__)
 
 _SLACK_HOST = "hooks.slack.com"
 _MOST_ANSWER = 2_048
@@ -214,6 +217,8 @@ class WebhookSender:
         # Imported late: it takes a tenth of a second, which the command line should not pay for.
         import httpx
 
+        if not self._target.verify_certificates:
+            log.warning("certificates are not checked", server=self._where)
         # They log each URL, at the levels of information and debugging.
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)

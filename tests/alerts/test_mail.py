@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enricher.alerts.email import EmailTarget
@@ -173,6 +173,9 @@ def test_an_event_changes_values_and_nothing_else(events: list[dict[str, Any]]) 
 
 
 @given(texts.filter(bool), st.integers(1, 190))
+@example("=?utf-8?q?=0D=0ABcc:_evil@example.org?=", 1)
+@example("=?utf-8?q?=0D=0ABcc:_evil@example.org?=", 100)
+@example("00000 000000000000000000000000000000000:::::\xa1 \xa1", 51)
 def test_a_subject_arrives_as_it_was_written(value: str, before: int) -> None:
     """Whatever it holds, and wherever it is folded."""
     settings = {"subject": "{a}{b}", "template": None}
