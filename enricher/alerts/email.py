@@ -10,7 +10,6 @@ from email.headerregistry import Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import structlog
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from enricher.alerts.body import read_body
@@ -25,8 +24,6 @@ from enricher.template import Template
 
 if TYPE_CHECKING:
     from aiosmtplib import SMTP, SMTPResponseException
-
-log = structlog.get_logger(__name__)
 
 GENERIC = Path(__file__).parent / "generic"
 """Bodies for any alert: what stands where no template is named."""
@@ -153,7 +150,7 @@ class EmailSender:
         if not self._connection.url:
             raise Refused("there is no mail server: set connections.smtp.url")
         if not self._connection.verify_certificates:
-            log.warning("certificates are not checked", server=self._connection.address)
+            _warn("certificates are not checked", server=self._connection.address)
         mail = self._compose(digest)
         content = await asyncio.to_thread(mail.encode)
         client = SMTP(**self._options, timeout=None)
@@ -186,7 +183,7 @@ class EmailSender:
         to = [address.addr_spec for address in mail.to]
         refused, _ = await client.sendmail(mail.sender.addr_spec, to, content)
         if refused:
-            log.warning(
+            _warn(
                 "a mail was not taken for some of its recipients",
                 server=self._connection.address,
                 refused={name: _said(code, text) for name, (code, text) in refused.items()},
@@ -226,6 +223,12 @@ class EmailSender:
 
     async def close(self) -> None:
         """Do nothing: no connection outlives its mail."""
+
+
+def _warn(text: str, **more: object) -> None:
+    import structlog  # imported late: it takes a tenth of a second, and `check` warns of nothing
+
+    structlog.get_logger(__name__).warning(text, **more)
 
 
 def _is_final(code: int) -> bool:

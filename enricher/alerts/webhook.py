@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import structlog
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator, model_validator
 
 from enricher.alerts.digest import Digest, Refused
@@ -23,14 +22,11 @@ from enricher.document import MISSING
 from enricher.model import Unavailable
 from enricher.tls import tls_context
 from enricher.url import is_loopback
-from enricher.waiting import retry_after_s
 
 if TYPE_CHECKING:
     import ssl
 
     from httpx import AsyncClient, Response
-
-log = structlog.get_logger(__name__)
 
 _SLACK_HOST = "hooks.slack.com"
 _MOST_ANSWER = 2_048
@@ -195,6 +191,8 @@ class WebhookSender:
             raise self._judged(answer, text)
 
     def _judged(self, answer: Response, text: str) -> Exception:
+        from enricher.waiting import retry_after_s
+
         said = f"{self._where} answered {answer.status_code}"
         if answer.is_redirect:
             return Unavailable(f"{said}: redirects are not followed; give the URL itself")
@@ -214,10 +212,12 @@ class WebhookSender:
         return sorted(filter(None, (*given, *path)), key=len, reverse=True)
 
     def _connect(self) -> AsyncClient:
-        # Imported late: it takes a tenth of a second, which the command line should not pay for.
+        # Imported late: they take a tenth of a second, which the command line should not pay for.
         import httpx
+        import structlog
 
         if not self._target.verify_certificates:
+            log = structlog.get_logger(__name__)
             log.warning("certificates are not checked", server=self._where)
         # They log each URL, at the levels of information and debugging.
         for name in ("httpx", "httpcore"):
