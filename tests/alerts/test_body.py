@@ -10,7 +10,7 @@ from enricher.alerts.body import MOST_CHARACTERS, read_body
 from enricher.alerts.text import HTML, PLAIN
 from enricher.model import ConfigError
 
-from .matches import digest
+from .digests import digest
 
 TEXT = """\
 {$count} of {$alert}, first {user}

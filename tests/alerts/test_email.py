@@ -16,7 +16,7 @@ from enricher.connections import SmtpConnection
 from enricher.model import Unavailable
 
 from ..servers.smtp import MailServer, Security
-from .matches import EVENT, digest
+from .digests import EVENT, digest
 from .test_mail import HEADERS, TEMPLATES, target
 
 TO = ("security@example.com", "fraud@example.com")

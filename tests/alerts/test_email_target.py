@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from enricher.connections import SmtpConnection
 from enricher.model import ConfigError, UserError
 
-from .matches import digest
+from .digests import digest
 from .test_mail import TEMPLATES, parsed, target
 
 

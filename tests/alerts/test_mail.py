@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from enricher.alerts.email import EmailTarget
 from enricher.alerts.text import cut, tidy
 
-from .matches import AT, EVENT, digest
+from .digests import AT, EVENT, digest
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 SUBJECT = "HIGH RISK TRANSACTION ALERT: ₹{amount} - User {user_id}"

@@ -13,8 +13,8 @@ from enricher import document, fields
 from enricher.alerts.digest import Digest
 from enricher.alerts.webhook import WebhookTarget
 
+from .digests import EVENT, digest
 from .hook import hook, sender, target
-from .matches import EVENT, digest
 from .test_mail import texts
 
 SLACK_BODY: dict[str, Any] = {

@@ -20,7 +20,7 @@ from enricher.model import Document, Record
 
 from ..servers.smtp import MailServer
 from ..test_payments import PIPELINE, Store, plan_with, process
-from .matches import AT
+from .digests import AT
 from .test_mail import HEADERS, Outline, bodies, parsed
 
 CONFIG = config.load(PIPELINE, {})

@@ -22,7 +22,7 @@ from enricher.alerts.text import (
     tidy,
 )
 
-from .matches import AT, digest
+from .digests import AT, digest
 
 
 def fill(text: str, event: dict[str, Any], style: Style = PLAIN, **more: Any) -> str:

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from enricher.alerts.digest import Refused
 from enricher.model import Unavailable, UserError
 
+from .digests import digest
 from .hook import MARK, PATH, hook, sender, target
-from .matches import digest
 
 authority = trustme.CA()
 
