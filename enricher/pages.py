@@ -74,7 +74,8 @@ def model_text(model: type[BaseModel], skip: Container[str] = (), *, inner: bool
     """Write what a model says of itself, its fields, and (`inner`) the models inside them."""
     parts = [fields.summary(model), fields.description(model), field_table(model, skip)]
     for one in fields.nested(model) if inner else ():
-        parts += [f"`{one.__name__}`: {fields.summary(one)}", field_table(one)]
+        parts += [f"`{one.__name__}`: {fields.summary(one)}", fields.description(one)]
+        parts.append(field_table(one))
     return join(parts)
 
 
