@@ -22,12 +22,7 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
     context = Context(
         folder=config.folder,
         allow_python=config.pipeline.allow_python,
-        builtins={
-            "now": clock.read,
-            "hostname": socket.gethostname,
-            "version": lambda: __version__,
-            "pipeline": lambda: config.pipeline.name,
-        },
+        builtins=builtins_of(config, clock.read),
         lookups=lookups or NoLookups(),
         geoip_database=config.pipeline.geoip_database,
     )
@@ -54,6 +49,16 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
         clock=clock,
         decoder_name=first.name or first.kind,
     )
+
+
+def builtins_of(config: PipelineConfig, now: Callable[[], str]) -> Mapping[str, Callable[[], str]]:
+    """Give what `{$now}` and the like stand for."""
+    return {
+        "now": now,
+        "hostname": socket.gethostname,
+        "version": lambda: __version__,
+        "pipeline": lambda: config.pipeline.name,
+    }
 
 
 def step_of(stage: Stage, function: object) -> Step:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -138,6 +138,17 @@ def _check_files(connection: str, files: dict[str, Path | None]) -> None:
             raise UserError(f"{where}: {file} cannot be read: {error.strerror}") from None
 
 
+def _trusting(connection: str, ca_file: Path) -> ssl.SSLContext:
+    import ssl
+
+    _check_files(connection, {"ca_file": ca_file})
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as error:
+        where = f"connections.{connection}.ca_file"
+        raise UserError(f"{where}: cannot be used: {error.reason or 'not PEM'}") from None
+
+
 class ElasticsearchConnection(BaseModel):
     """An Elasticsearch cluster, or (with `store`) a SQLite file that stands in for one."""
 
@@ -222,7 +233,43 @@ class AlertmanagerConnection(BaseModel):
     """Replicas of Alertmanager; every one of them is told."""
 
     model_config = STRICT
-    urls: Addresses = Field(repr=False, description="URLs, separated by commas.")
+    urls: Annotated[Addresses | None, BeforeValidator(_empty_is_none)] = Field(
+        default=None,
+        repr=False,
+        description="URLs, separated by commas; may hold a password. Empty: nothing is sent.",
+    )
+    username: Text = Field(default=None, description="For basic authentication.")
+    password: Secret = Field(default=None, description="For basic authentication.")
+    token: Secret = Field(default=None, description="A bearer token, in place of a password.")
+    ca_file: File = Field(
+        default=None, description="Authorities that the certificates are checked against."
+    )
+    timeout_s: float = Field(default=10.0, gt=0, description="Of one request, in seconds.")
+
+    @field_validator("urls")
+    @classmethod
+    def _are_urls(cls, values: list[str] | None) -> list[str] | None:
+        if not all(_is_url(value, ("http", "https")) for value in values or ()):
+            raise ValueError(f"a URL is wanted, such as http://localhost:9093; {_ESCAPES}")
+        return values
+
+    def client_options(self, url: str) -> dict[str, Any]:
+        """Give the keyword arguments of httpx's client for one of the URLs.
+
+        Raises UserError for an unusable TLS file.
+        """
+        parts = urlsplit(url)
+        place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        options: dict[str, Any] = {"base_url": place.geturl(), "timeout": self.timeout_s}
+        if self.token:
+            options["headers"] = {"authorization": f"Bearer {reveal(self.token)}"}
+        elif self.username:
+            options["auth"] = (self.username, reveal(self.password) or "")
+        elif parts.username:
+            options["auth"] = (unquote(parts.username), unquote(parts.password or ""))
+        if self.ca_file:
+            options["verify"] = _trusting("alertmanager", self.ca_file)
+        return options
 
 
 class SmtpConnection(BaseModel):

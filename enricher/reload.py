@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from enricher import memory, notify
+from enricher.alerts.alerting import Alerting
 from enricher.build import build
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
@@ -50,6 +51,8 @@ class Reloader:
         watch: bool = True,
     ) -> None:
         self.runtime = runtime
+        self.alerting: Alerting | None = None
+        """What sends alerts; kept, with what waits to be sent."""
         self._config = config
         self._load = load
         self._lookups = lookups
