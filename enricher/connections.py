@@ -7,8 +7,8 @@ touches the network.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -21,10 +21,8 @@ from pydantic import (
 )
 
 from enricher.document import MISSING
-from enricher.model import UserError
-
-if TYPE_CHECKING:
-    import ssl
+from enricher.tls import check_files, tls_context
+from enricher.url import ESCAPES, is_loopback, is_url
 
 STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 """Unknown fields are refused, and an error never repeats a value that may be a secret."""
@@ -36,26 +34,6 @@ def _split(value: object) -> object:
 
 def _empty_is_none(value: object) -> object:
     return None if value == "" else value
-
-
-def _is_url(text: str, schemes: tuple[str, ...], *, needs_port: bool = False) -> bool:
-    """Say whether a text can be used; what is wrong is not told, for it may be a secret."""
-    if text.startswith(MISSING):
-        return True
-    if any(map(str.isspace, text)):
-        return False
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme not in schemes or "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        return False  # an @ there was one of the password, which began before
-    has_place = bool(parts.hostname or (parts.scheme == "unix" and parts.path))
-    return has_place and (port is not None or not needs_port)
-
-
-_ESCAPES = "in a password write , : / @ ? # % as %2C %3A %2F %40 %3F %23 %25"
 
 
 Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
@@ -110,43 +88,10 @@ class KafkaConnection(BaseModel):
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = reveal(self.sasl_password)
         if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = self._tls()
+            options["ssl_context"] = tls_context(
+                "connections.kafka", self.ca_file, self.certificate_file, self.key_file
+            )
         return options
-
-    def _tls(self) -> ssl.SSLContext:
-        import ssl
-
-        files = {"ca_file": self.ca_file, "certificate_file": self.certificate_file}
-        _check_files("kafka", files | {"key_file": self.key_file})
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.certificate_file:
-                context.load_cert_chain(self.certificate_file, self.key_file)
-        except ssl.SSLError as error:
-            reason = error.reason or "not PEM"
-            raise UserError(f"connections.kafka: a TLS file cannot be used: {reason}") from None
-        return context
-
-
-def _check_files(connection: str, files: dict[str, Path | None]) -> None:
-    for name, file in files.items():
-        try:
-            if file:
-                file.open("rb").close()
-        except OSError as error:
-            where = f"connections.{connection}.{name}"
-            raise UserError(f"{where}: {file} cannot be read: {error.strerror}") from None
-
-
-def _trusting(connection: str, ca_file: Path) -> ssl.SSLContext:
-    import ssl
-
-    _check_files(connection, {"ca_file": ca_file})
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except ssl.SSLError as error:
-        where = f"connections.{connection}.ca_file"
-        raise UserError(f"{where}: cannot be used: {error.reason or 'not PEM'}") from None
 
 
 class ElasticsearchConnection(BaseModel):
@@ -171,9 +116,9 @@ class ElasticsearchConnection(BaseModel):
     @field_validator("hosts")
     @classmethod
     def _are_urls(cls, values: list[str] | None) -> list[str] | None:
-        if not all(_is_url(value, ("http", "https"), needs_port=True) for value in values or ()):
+        if not all(is_url(value, ("http", "https"), needs_port=True) for value in values or ()):
             raise ValueError(
-                f"a host is a URL with a port, such as https://localhost:9200; {_ESCAPES}"
+                f"a host is a URL with a port, such as https://localhost:9200; {ESCAPES}"
             )
         return values
 
@@ -188,7 +133,7 @@ class ElasticsearchConnection(BaseModel):
 
         Raises UserError for an unusable TLS file.
         """
-        _check_files("elasticsearch", {"ca_file": self.ca_file})
+        check_files("connections.elasticsearch", {"ca_file": self.ca_file})
         options: dict[str, Any] = {
             "hosts": self.hosts,
             "request_timeout": self.timeout_s,
@@ -218,8 +163,8 @@ class RedisConnection(BaseModel):
     @field_validator("url")
     @classmethod
     def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not _is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
-            raise ValueError(f"a URL is wanted, such as redis://localhost:6379/0; {_ESCAPES}")
+        if value and not is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
+            raise ValueError(f"a URL is wanted, such as redis://localhost:6379/0; {ESCAPES}")
         return value
 
     @model_validator(mode="after")
@@ -249,8 +194,8 @@ class AlertmanagerConnection(BaseModel):
     @field_validator("urls")
     @classmethod
     def _are_urls(cls, values: list[str] | None) -> list[str] | None:
-        if not all(_is_url(value, ("http", "https")) for value in values or ()):
-            raise ValueError(f"a URL is wanted, such as http://localhost:9093; {_ESCAPES}")
+        if not all(is_url(value, ("http", "https")) for value in values or ()):
+            raise ValueError(f"a URL is wanted, such as http://localhost:9093; {ESCAPES}")
         return values
 
     def client_options(self, url: str) -> dict[str, Any]:
@@ -268,17 +213,92 @@ class AlertmanagerConnection(BaseModel):
         elif parts.username:
             options["auth"] = (unquote(parts.username), unquote(parts.password or ""))
         if self.ca_file:
-            options["verify"] = _trusting("alertmanager", self.ca_file)
+            options["verify"] = tls_context("connections.alertmanager", self.ca_file)
         return options
 
 
 class SmtpConnection(BaseModel):
-    """A server that takes mail."""
+    """A server that takes mail. Credentials go over TLS only, unless it is on this machine."""
 
     model_config = STRICT
     url: Secret = Field(
-        default=None, description="`smtp://user:password@host:port`, or `smtps://`."
+        default=None,
+        description="`smtp://user:password@host:587`, or `smtps://` for TLS from the first byte; "
+        "empty: there is none.",
     )
+    starttls: Literal["auto", "required", "off"] = Field(
+        default="auto", description="Of `smtp://`. `auto`: TLS where the server offers it."
+    )
+    ca_file: File = Field(
+        default=None, description="Authorities that its certificate is checked against."
+    )
+    verify_certificates: bool = Field(
+        default=True, description="`false` trusts any certificate: for a test server alone."
+    )
+    timeout_s: float = Field(default=60.0, gt=0, description="Of one whole mail, in seconds.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_smtp_url(cls, value: SecretStr | None) -> SecretStr | None:
+        text = reveal(value) or ""
+        if not text or text.startswith(MISSING):
+            return value
+        if is_url(text, ("smtp", "smtps"), needs_port=True):
+            parts = urlsplit(text)
+            whole = bool(parts.username) == bool(parts.password)
+            if whole and parts.path in ("", "/") and not parts.query and not parts.fragment:
+                return value
+        raise ValueError(
+            f"a URL with a port is wanted, such as smtp://user:password@localhost:587; {ESCAPES}"
+        )
+
+    @model_validator(mode="after")
+    def _hides_the_password(self) -> SmtpConnection:
+        if self.credentials and self.starttls == "off" and not self.is_private:
+            raise ValueError(
+                "starttls: off would send the password for all to read: leave it away, or "
+                "write smtps://"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """Give `host:port`, without what is secret."""
+        return self._parts.netloc.rpartition("@")[2]
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """Give user and password."""
+        user, password = self._parts.username, self._parts.password
+        return (unquote(user), unquote(password)) if user and password else None
+
+    @property
+    def is_private(self) -> bool:
+        """Tell whether nobody else can read along, even without STARTTLS."""
+        return self._parts.scheme == "smtps" or is_loopback(self._parts.hostname)
+
+    @property
+    def _parts(self) -> SplitResult:
+        return urlsplit(reveal(self.url) or "")
+
+    def client_options(self) -> dict[str, Any]:
+        """Give the keyword arguments of aiosmtplib.SMTP, without credentials or a time-out.
+
+        Raises UserError for an unusable TLS file.
+        """
+        is_tls = self._parts.scheme == "smtps"
+        upgrades: dict[str, bool | None] = {"auto": None, "required": True, "off": False}
+        options: dict[str, Any] = {
+            "hostname": self._parts.hostname,
+            "port": self._parts.port,
+            "use_tls": is_tls,
+            "start_tls": None if is_tls else upgrades[self.starttls],
+        }
+        if is_tls or self.starttls != "off":
+            options["tls_context"] = tls_context(
+                "connections.smtp", self.ca_file, verify=self.verify_certificates
+            )
+        return options
 
 
 class Connections(BaseModel):

@@ -108,6 +108,11 @@ class Failure(Exception):  # noqa: N818 - the field's word; its text goes into `
 class Unavailable(Exception):  # noqa: N818
     """A server that is needed now cannot be reached; the text says where and what to do."""
 
+    def __init__(self, text: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+        """The server's Retry-After in seconds; 0 where it gave none."""
+
 
 class UserError(Exception):
     """A mistake of the caller; printed as it is, without a traceback, exit code 2."""

@@ -7,7 +7,7 @@ the values the caller offers; `{{` and `}}` stand for braces. Event data is neve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import orjson
@@ -39,8 +39,11 @@ class Part(NamedTuple):
     builtin: str = ""
 
 
-def parse(text: str) -> tuple[Part, ...]:
-    """Split a template into its parts. Raises ValueError that says what is wrong."""
+def parse(text: str, builtins: Collection[str] = BUILTINS) -> tuple[Part, ...]:
+    """Split a template into its parts. Raises ValueError that says what is wrong.
+
+    `builtins` are the names that `{$name}` may have.
+    """
     parts: list[Part] = []
     literal, position = "", 0
     for found in _PART.finditer(text):
@@ -54,17 +57,17 @@ def parse(text: str) -> tuple[Part, ...]:
         if literal:
             parts.append(Part(literal))
         literal = ""
-        parts.append(_field(found[1]))
+        parts.append(_field(found[1], builtins))
     literal += text[position:]
     if literal or not parts:
         parts.append(Part(literal))
     return tuple(parts)
 
 
-def _field(inside: str) -> Part:
+def _field(inside: str, builtins: Collection[str]) -> Part:
     if inside.startswith("$"):
-        if inside[1:] not in BUILTINS:
-            known = suggest(inside[1:], BUILTINS) or f" (there are {', '.join(BUILTINS)})"
+        if inside[1:] not in builtins:
+            known = suggest(inside[1:], builtins) or f" (there are {', '.join(builtins)})"
             raise ValueError(f'unknown value "{{{inside}}}"{known}')
         return Part("", builtin=inside[1:])
     field, _, time_format = inside.partition(":%")
@@ -134,12 +137,25 @@ def _source(part: Part, number: int, names: dict[str, Any]) -> str:
     if not part.format:
         return f"(_r{number} if type(_r{number} := {get}) is str else as_text(_r{number}))"
 
-    def format_time(value: Any) -> str:
-        time = moment(value)
-        return time.local.strftime(part.format) if time else ""
-
-    names[f"format_{number}"] = format_time
+    names[f"format_{number}"] = _time_writer(part.format)
     return f"format_{number}({get})"
+
+
+def reader(part: Part) -> Callable[[Event], Any]:
+    """Build the function that gives a part's field: its value, or a time as the part wants it."""
+    get = path.getter(path.render(part.keys))
+    if not part.format:
+        return get
+    write = _time_writer(part.format)
+    return lambda event: write(get(event))
+
+
+def _time_writer(time_format: str) -> Callable[[Any], str]:
+    def write(value: Any) -> str:
+        time = moment(value)
+        return time.local.strftime(time_format) if time else ""
+
+    return write
 
 
 def _check(text: str) -> str:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import structlog
 
@@ -51,3 +52,17 @@ class Notice:
         self._last = {old: at for old, at in self._last.items() if now - at < self._every_s}
         self._last[text] = now
         log.error(text)
+
+
+def retry_after_s(header: str | None) -> float:
+    """Give a Retry-After header's seconds: a number or an HTTP date; 0 for anything else."""
+    if not header:
+        return 0.0
+    try:
+        return max(0.0, float(int(header)))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0

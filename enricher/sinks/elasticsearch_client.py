@@ -9,9 +9,7 @@ import asyncio
 import logging
 import os
 import ssl
-import time
 import zlib
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +17,7 @@ import orjson
 
 from enricher.connections import ElasticsearchConnection, reveal
 from enricher.model import Unavailable, UserError
+from enricher.waiting import retry_after_s
 
 if TYPE_CHECKING:
     from elasticsearch import AsyncElasticsearch
@@ -100,8 +99,8 @@ class ElasticsearchClient:
             )
         except TransportError as error:
             raise Unavailable(self._explain(error)) from None
-        retry_after_s = _seconds(meta.headers.get("retry-after"))
-        return Answer(meta.status, raw if isinstance(raw, bytes) else b"", retry_after_s)
+        hint_s = retry_after_s(meta.headers.get("retry-after"))
+        return Answer(meta.status, raw if isinstance(raw, bytes) else b"", hint_s)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -189,20 +188,6 @@ def _reason(error: BaseException, timeout_s: float) -> str:
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror.lower()
     return type(inner or error).__name__
-
-
-def _seconds(value: str | None) -> float:
-    """Give a Retry-After header's seconds: a number or an HTTP date; 0 for anything else."""
-    if not value:
-        return 0.0
-    try:
-        return float(int(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _gzip(body: bytes) -> bytes:
