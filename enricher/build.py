@@ -7,10 +7,13 @@ import socket
 from collections.abc import Callable, Mapping
 
 from enricher import __version__, path
+from enricher.alerts.compiled import Compiled, compile_alert
+from enricher.alerts.digest import Sender
+from enricher.alerts.senders import SENDERS, BuildSender, Setting
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
 from enricher.loop import AlertStep, Ending, RouteStep, Step
-from enricher.model import ConfigError, Problem
+from enricher.model import ConfigError, Problem, UserError
 from enricher.plan import Clock, Plan
 from enricher.stages.base import Context, Lookups, NoLookups, Stage
 from enricher.template import lenient_renderer
@@ -101,3 +104,32 @@ def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]])
         for route in config.pipeline.routes
     )
     return Ending(alerts, routes)
+
+
+def build_alerts(
+    config: PipelineConfig, senders: Mapping[str, BuildSender] = SENDERS
+) -> list[Compiled]:
+    """Compile what sends alerts. Raises ConfigError with every mistake."""
+    clock = Clock()
+
+    def now() -> str:
+        clock.tick()
+        return clock.read()
+
+    pipeline = config.pipeline
+    setting = Setting(pipeline.connections, pipeline.name, builtins_of(config, now))
+    problems: list[Problem] = []
+    compiled = []
+    for number, alert in enumerate(pipeline.alerts):
+        built: dict[str, Sender] = {}
+        for kind, build_sender in senders.items():
+            try:
+                sender = build_sender(alert, setting) if getattr(alert, kind) else None
+            except (ValueError, OSError, UserError) as error:
+                problems.append(config.document.problem(("alerts", number, kind), str(error)))
+            else:
+                built |= {kind: sender} if sender else {}
+        compiled.append(compile_alert(alert, built, setting))
+    if problems:
+        raise ConfigError(problems)
+    return compiled

@@ -1,34 +1,36 @@
-"""Everything that tells people what alerts found, of one run; the pipeline never waits for it."""
+"""Everything that tells people what alerts found, in one run; the pipeline never waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import orjson
-import structlog
 
 from enricher.alerts.alert import Alert
-from enricher.alerts.counts import Counts
+from enricher.alerts.compiled import Compiled
+from enricher.alerts.couriers import Couriers
 from enricher.alerts.digest import Match
-from enricher.alerts.firing import Firing, Rules
-from enricher.alerts.labels import Builtins, annotator, labeller, linker
-from enricher.alerts.replica import Replica
+from enricher.alerts.replicas import Replicas
 from enricher.connections import Connections
 from enricher.model import Document, Event
 from enricher.waiting import Notice
 
-log = structlog.get_logger(__name__)
-
 MAX_SUMMARY = 1000
 """Characters of a summary that are kept."""
+MAX_BODY = 64 << 10
+"""Bytes of a document up to which all of it is kept for those who are told."""
+MAX_FIELD = 1000
+"""Characters of a field that are kept of a larger one."""
+FINISH_S = 5.0
+"""Seconds at the end in which what waits is told, at most."""
 
 
-class Listener(Protocol):
-    """Takes the matches of one alert; never waits."""
+class Taker(Protocol):
+    """Takes the matches of an alert; never waits."""
 
     def take(self, match: Match) -> None:
         """Note a match."""
@@ -39,95 +41,70 @@ class Alerting:
     """Hands matches to those who tell of them.
 
     Args:
-        alerts: Of the pipeline file.
-        connections: Of the pipeline file; what is not there is not told.
-        builtins: What `{$hostname}` and the like stand for.
+        connections: Where it is told; where one is not configured, nobody is told.
     """
 
-    def __init__(
-        self, alerts: Sequence[Alert], connections: Connections, builtins: Builtins
-    ) -> None:
-        self.counts: dict[tuple[str, str], Counts] = {}
-        """By alert and sender."""
-        self._builtins = builtins
-        self._firing: dict[str, Firing] = {}
-        self._listeners: dict[str, list[Listener]] = {}
+    def __init__(self, connections: Connections) -> None:
+        self.replicas = Replicas(connections)
+        self.couriers = Couriers(connections)
+        self._alerts: dict[str, Alert] = {}
+        self._takers: dict[str, list[Taker]] = {}
         self._notice = Notice()
-        self.replicas = list(replicas_of(connections, self._firing))
-        self._setup(alerts)
 
-    def _setup(self, alerts: Iterable[Alert]) -> None:
-        for alert in alerts:
-            if alert.alertmanager is not None and self.replicas:
-                counts = self.counts.setdefault((alert.name, "alertmanager"), Counts())
-                firing = Firing(rules_of(alert, self._builtins), counts, self._tell_replicas)
-                self._firing[alert.name] = firing
-                self._listeners.setdefault(alert.name, []).append(firing)
-
-    def _tell_replicas(self) -> None:
-        for replica in self.replicas:
-            replica.news.set()
+    def adopt(self, alerts: Iterable[Compiled]) -> None:
+        """Tell by these alerts from now on; what waits of those that stay waits on."""
+        new = {one.alert.name: one for one in alerts}
+        for name in self._alerts.keys() | new.keys():
+            one = new.get(name)
+            if one is None or one.alert != self._alerts.get(name):
+                self._takers[name] = [
+                    *self.replicas.update(name, one),
+                    *self.couriers.update(name, one),
+                ]
+        self._alerts = {name: one.alert for name, one in new.items()}
 
     def take(self, documents: Iterable[Document]) -> None:
-        """Note the alerts of settled documents; costs nothing but this, and never raises."""
+        """Note the alerts of settled documents, at once; never raises."""
         now = time.time()
         for document in documents:
             event: Event | None = None
             for name, summary in document.alerts:
-                for listener in self._listeners.get(name, ()):
+                for taker in self._takers.get(name, ()):
                     try:
                         event = event or event_of(document)
-                        listener.take(
-                            Match(name, summary[:MAX_SUMMARY], event, document.record.id, now)
-                        )
+                        shown = summary[:MAX_SUMMARY]
+                        taker.take(Match(name, shown, event, document.record.id, now))
                     except Exception as error:  # noqa: BLE001 - the pipeline goes on
                         self._notice.error(f"alert {name} cannot be told: {error!r}")
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Tell meanwhile."""
-        tasks = [asyncio.create_task(replica.run()) for replica in self.replicas]
+    async def running(self, finish_s: float = FINISH_S) -> AsyncIterator[None]:
+        """Tell meanwhile; at the end, what waits is told within `finish_s` seconds, or dropped."""
+        parts = (self.replicas, self.couriers)
+        tasks = [asyncio.create_task(part.run()) for part in parts]
         try:
             yield
         finally:
-            for task in tasks:
+            for part in parts:
+                part.finish()
+            _, late = await asyncio.wait(tasks, timeout=min(finish_s, FINISH_S))
+            for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(replica.tell() for replica in self.replicas))
-            for replica in self.replicas:
-                await replica.close()
+            for part in parts:
+                await part.close()
 
 
 def event_of(document: Document) -> Event:
-    """Read a document back, with its id and index, for those who are told of it."""
+    """Read a document back, with its `_id` and `_index`, for those who are told of it.
+
+    Of one that is larger than `MAX_BODY` only numbers and texts are kept, cut to `MAX_FIELD`.
+    """
     event: Event = orjson.loads(document.body)
-    event["_id"], event["_index"] = document.id, document.index
-    return event
-
-
-def rules_of(alert: Alert, builtins: Builtins) -> Rules:
-    """Compile what Alertmanager is told."""
-    target = alert.alertmanager
-    assert target is not None
-    constant = {label: text for label, text in target.labels.items() if "{" not in text}
-    return Rules(
-        labeller(alert.name, target.labels, builtins),
-        labeller(alert.name, constant, builtins)({}),
-        annotator(target.annotations, builtins),
-        linker(target.generator_url, builtins) if target.generator_url else None,
-        target.resolve_after_s,
-        alert.ttl_s,
-        target.max_label_sets,
-    )
-
-
-def replicas_of(connections: Connections, firing: dict[str, Firing]) -> Iterable[Replica]:
-    """Make a client of each replica. Raises UserError for an unusable TLS file."""
-    connection = connections.alertmanager
-    if connection is None or not connection.urls:
-        return
-    import httpx
-
-    for url in connection.urls:
-        options = connection.client_options(url)
-        yield Replica(httpx.AsyncClient(**options), options["base_url"], firing)
+    if len(document.body) > MAX_BODY:
+        event = {
+            name: value[:MAX_FIELD] if type(value) is str else value
+            for name, value in event.items()
+            if type(value) not in (dict, list)
+        }
+    return event | {"_id": document.id, "_index": document.index}

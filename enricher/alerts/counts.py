@@ -23,6 +23,11 @@ class Counts:
     folded: int = 0
     """Matches that were told under fewer labels than their own."""
 
+    def drop(self, count: int, reason: str) -> None:
+        """Note that nobody will be told of so many."""
+        if count:
+            self.dropped[reason] += count
+
     @property
     def waiting(self) -> int:
         """Give the matches that still have to be told."""

@@ -90,8 +90,14 @@ class Firing:
         """Forget what is over, or can never be told; what nobody knows of is counted."""
         if self._fires.get(fire.labels) is fire:
             del self._fires[fire.labels]
-            if fire.count > fire.told:
-                self.counts.dropped[reason] += fire.count - fire.told
+            self.counts.drop(fire.count - fire.told, reason)
+
+    def abandon(self, reason: str) -> int:
+        """Forget all; gives the number of the matches that nobody knows of."""
+        fires = list(self._fires.values())
+        for fire in fires:
+            self.drop(fire, reason)
+        return sum([fire.count - fire.told for fire in fires])
 
     def posted(self, fire: Fire, count: int) -> None:
         """Note that a replica knows of the first `count` matches."""

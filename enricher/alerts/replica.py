@@ -12,7 +12,7 @@ import orjson
 from enricher.alerts.digest import Refused
 from enricher.alerts.firing import Fire, Firing
 from enricher.model import Unavailable
-from enricher.waiting import Backoff, Notice
+from enricher.waiting import Backoff, Notice, happens
 
 if TYPE_CHECKING:
     import httpx
@@ -45,30 +45,35 @@ class Replica:
         self.blocked: str | None = None
         """Why it could not be told last time; None where it was."""
         self.failures = 0
+        self._closing = asyncio.Event()
         self._client = client
         self._firing = firing
         self._notice = Notice()
         self._backoff = Backoff(base_s=0.5, cap_s=15.0)
 
     async def run(self) -> None:
-        """Tell for ever."""
+        """Tell until told to finish, and then a last time."""
         attempt = 0
         while True:
             if attempt:
-                await asyncio.sleep(self._backoff.delay(attempt))
+                await happens(self._closing, self._backoff.delay(attempt))
             else:
                 await self._rest()
+            closing = self._closing.is_set()
             attempt = 0 if await self.tell() else attempt + 1
+            if closing and not attempt:
+                return
 
     async def _rest(self) -> None:
         """Wait until something new fires, or what fires has to be told again."""
         lasts = [one.rules.resolve_after_s for one in self._firing.values() if len(one)]
-        try:
-            async with asyncio.timeout(min(REFRESH_S, min(lasts) / 4) if lasts else None):
-                await self.news.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(GATHER_S)
+        if await happens(self.news, min(REFRESH_S, min(lasts) / 4) if lasts else None):
+            await happens(self._closing, GATHER_S)
+
+    def finish(self) -> None:
+        """Make `run()` tell a last time, and end."""
+        self._closing.set()
+        self.news.set()
 
     async def tell(self) -> bool:
         """Post all that fires. Returns whether it was taken, or can never be."""

@@ -18,12 +18,11 @@ from enricher import memory, signals
 from enricher.admin import Address
 from enricher.alerts.alerting import Alerting
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
-from enricher.build import build, builtins_of
+from enricher.build import build, build_alerts
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Document, Source, UserError
 from enricher.monitor import watched
-from enricher.plan import Clock
 from enricher.reload import Reloader
 from enricher.runtime import Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
@@ -82,18 +81,14 @@ def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
     config = read()
     lookups = open_lookups(config.pipeline.connections.redis)
     runtime = assemble(config, options, lookups)
-    alerting = build_alerting(config) if options.sends else None
+    alerting = None
+    if options.sends:
+        alerting = Alerting(config.pipeline.connections)
+        alerting.adopt(build_alerts(config))
     runtime.on_alerts = tell(options.on_alert, alerting)
     reloader = Reloader(runtime, config, read, lookups, watch=options.watch)
     reloader.alerting = alerting
     return reloader
-
-
-def build_alerting(config: PipelineConfig) -> Alerting:
-    """Build what sends alerts; nothing is connected yet. Raises UserError."""
-    pipeline = config.pipeline
-    builtins = builtins_of(config, lambda: Clock().read())
-    return Alerting(pipeline.alerts, pipeline.connections, builtins)
 
 
 def tell(
@@ -164,7 +159,7 @@ def run_to_end(
 
     async def main() -> bool:
         stopping = asyncio.Event()
-        sending = alerting.running() if alerting else nullcontext()
+        sending = alerting.running(runtime.drain_s) if alerting else nullcontext()
         stop = partial(_stop, stopping)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,30 @@
+"""The catalogue of those that send digests: what an alert may name, and how it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from enricher.alerts.alert import Alert
+from enricher.alerts.digest import Sender
+from enricher.alerts.labels import Builtins
+from enricher.connections import Connections
+
+
+class Setting(NamedTuple):
+    """What an alert may ask for besides itself."""
+
+    connections: Connections
+    pipeline: str
+    """Its name."""
+    builtins: Builtins
+    """What `{$hostname}` and the like stand for."""
+
+
+BuildSender = Callable[[Alert, Setting], Sender | None]
+"""Builds the sender of an alert; None where the connection that it needs is not configured.
+
+Raises ValueError, OSError or UserError for what can never be sent."""
+
+SENDERS: dict[str, BuildSender] = {}
+"""By the field of an alert that asks for it."""
