@@ -107,4 +107,5 @@ def event_of(document: Document) -> Event:
             for name, value in event.items()
             if type(value) not in (dict, list)
         }
-    return event | {"_id": document.id, "_index": document.index}
+    event["_id"], event["_index"] = document.id, document.index
+    return event

@@ -6,7 +6,7 @@ A state machine without I/O, by a clock that it is given. `courier.py` sends wha
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -75,7 +75,7 @@ class Channel:
         """What has to be looked up there."""
         self._shared = shared
         self._clock = clock
-        self._known: dict[Fingerprint, float | None] = {}
+        self._known: OrderedDict[Fingerprint, float | None] = OrderedDict()
         """Until when each is not told again; None while it waits to be told."""
         self._waiting: Gathered | None = None
         self._leaving: Gathered | None = None
@@ -120,7 +120,7 @@ class Channel:
 
     def _remember(self, fingerprint: Fingerprint, until: float | None) -> None:
         if fingerprint not in self._known and len(self._known) >= MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         self._known[fingerprint] = until
 
     def _gather(self, fingerprint: Fingerprint, match: Match) -> None:

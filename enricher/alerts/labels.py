@@ -41,7 +41,9 @@ LabelName = Annotated[str, AfterValidator(_check_name)]
 
 def clean(text: str, limit: int) -> str:
     """Make a text fit for one line: no control characters, no more characters than the limit."""
-    return _cut(_CONTROL_OR_LINES.sub(" ", text).strip(), limit)
+    if not text.isprintable():
+        text = _CONTROL_OR_LINES.sub(" ", text)
+    return _cut(text.strip(), limit)
 
 
 def _cut(text: str, limit: int) -> str:
