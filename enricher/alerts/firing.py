@@ -60,11 +60,11 @@ class Firing:
         """Note a match."""
         self.counts.matched += 1
         labels = self.rules.labels(match.event)
-        fire = self._fires.get(labels)
+        fire = self._burning(labels, match.at)
         if fire is None and len(self._fires) >= self.rules.max_label_sets:
             self.counts.folded += 1
             labels = (*self.rules.common, OVERFLOW)
-            fire = self._fires.get(labels)
+            fire = self._burning(labels, match.at)
         if fire is None:
             fire = self._fires[labels] = Fire(labels, match.at, match, 0.0)
             self._on_news()
@@ -73,18 +73,23 @@ class Firing:
         fire.ends_at = match.at + self.rules.resolve_after_s
 
     def burning(self, now: float) -> list[Fire]:
-        """Give what is not over, and forget what is; `now` in seconds since the epoch.
+        """Give what is not over, and forget what is; `now` in seconds since the epoch."""
+        fires = [self._burning(labels, now) for labels in list(self._fires)]
+        return [fire for fire in fires if fire]
+
+    def _burning(self, labels: Labels, now: float) -> Fire | None:
+        """Give what fires with these labels, unless it is over.
 
         What nobody could be told of burns on until it can be, or its time to live is over.
         """
-        for fire in list(self._fires.values()):
-            if now < fire.ends_at:
-                continue
-            if not fire.told and now < fire.last.at + self.rules.ttl_s:
-                fire.ends_at = now + self.rules.resolve_after_s
-                continue
-            self.drop(fire, "expired")
-        return list(self._fires.values())
+        fire = self._fires.get(labels)
+        if fire is None or now < fire.ends_at:
+            return fire
+        if not fire.told and now < fire.last.at + self.rules.ttl_s:
+            fire.ends_at = now + self.rules.resolve_after_s
+            return fire
+        self.drop(fire, "expired")
+        return None
 
     def drop(self, fire: Fire, reason: str) -> None:
         """Forget what is over, or can never be told; what nobody knows of is counted."""

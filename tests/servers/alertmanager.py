@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .jars import ServerMissingError
-from .process import Server, free_ports
+from .process import Server, free_ports, is_listening
 
 CONFIG = """\
 route: {receiver: nobody, group_by: [alertname, service], group_wait: 1s, group_interval: 1s}
@@ -20,12 +20,19 @@ receivers: [{name: nobody}]
 
 
 class Alertmanager(Server):
-    """A server at `url`; what it knows of alerts is gone when it is restarted, as it is anywhere."""
+    """A server at `url`; what it knows of alerts is gone when it is restarted, as it is anywhere.
+
+    Args:
+        folder: Where its configuration, its data and its log go.
+        web: What its endpoint asks for (TLS, passwords), in Alertmanager's words.
+        seconds: How long it may take to start.
+    """
 
     name = "alertmanager"
 
-    def __init__(self, folder: Path, *, seconds: float = 20) -> None:
+    def __init__(self, folder: Path, *, web: str = "", seconds: float = 20) -> None:
         super().__init__(folder, seconds=seconds)
+        self._web = web
         (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self._program = program()
@@ -34,16 +41,21 @@ class Alertmanager(Server):
         """Return the command that runs the server."""
         config = self.folder / "alertmanager.yml"
         config.write_text(CONFIG)
+        web = self.folder / "web.yml"
+        web.write_text(self._web)
         return [
             self._program,
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
             f"--storage.path={self.folder / 'data'}",
             f"--config.file={config}",
+            f"--web.config.file={web}",
         ]
 
     def is_ready(self) -> bool:
-        """Tell whether the server says that it is ready."""
+        """Tell whether the server says that it is ready; one that asks for more, whether it listens."""
+        if self._web:
+            return is_listening(self.port)
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
                 return bool(answer.status == 200)
