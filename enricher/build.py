@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enricher import __version__, path
 from enricher.alerts.compiled import Compiled, compile_alert
 from enricher.alerts.digest import Sender
-from enricher.alerts.senders import SENDERS, BuildSender, Setting
+from enricher.alerts.senders import NEEDS, SENDERS, BuildSender, Setting
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
 from enricher.loop import AlertStep, Ending, RouteStep, Step
@@ -133,3 +133,16 @@ def build_alerts(
     if problems:
         raise ConfigError(problems)
     return compiled
+
+
+def unsent(config: PipelineConfig) -> list[str]:
+    """Name the alerts that nobody is told of, and what to set for it."""
+    found = []
+    for alert in config.pipeline.alerts:
+        for kind, (name, field) in NEEDS.items():
+            connection = getattr(config.pipeline.connections, name)
+            if getattr(alert, kind) and not (connection and getattr(connection, field)):
+                variable = config.document.variables.get(("connections", name, field))
+                remedy = f"set {variable}" if variable else f"give connections.{name}.{field}"
+                found.append(f"{alert.name} by {kind}: {remedy}")
+    return found

@@ -251,6 +251,10 @@ def _cross_check(
                 else "only the last route may have no when"
             )
             problems.append(source.problem(("routes", number), message))
+    for number, alert in enumerate(pipeline.alerts):
+        for label, message in alert.alertmanager.many_valued() if alert.alertmanager else ():
+            where = ("alerts", number, "alertmanager", "labels", label)
+            problems.append(source.problem(where, message))
     for group, names in (
         ("alerts", [alert.name for alert in pipeline.alerts]),
         ("sources", [one.name for one in sources]),

@@ -198,11 +198,14 @@ class AlertmanagerConnection(BaseModel):
             raise ValueError(f"a URL is wanted, such as http://localhost:9093; {ESCAPES}")
         return values
 
-    def client_options(self, url: str) -> dict[str, Any]:
-        """Give the keyword arguments of httpx's client for one of the URLs.
+    def client_options(self) -> list[dict[str, Any]]:
+        """Give the keyword arguments of httpx's client for each of the URLs.
 
         Raises UserError for an unusable TLS file.
         """
+        return [self._options_of(url) for url in self.urls or ()]
+
+    def _options_of(self, url: str) -> dict[str, Any]:
         parts = urlsplit(url)
         place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
         options: dict[str, Any] = {"base_url": place.geturl(), "timeout": self.timeout_s}

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
+import structlog
 
 from enricher.alerts.alert import Alert
 from enricher.alerts.compiled import Compiled
+from enricher.alerts.counts import Counts
+from enricher.alerts.courier import Courier
 from enricher.alerts.couriers import Couriers
 from enricher.alerts.digest import Match
+from enricher.alerts.replica import Replica
 from enricher.alerts.replicas import Replicas
 from enricher.connections import Connections
 from enricher.model import Document, Event
 from enricher.waiting import Notice
+
+log = structlog.get_logger(__name__)
 
 MAX_SUMMARY = 1000
 """Characters of a summary that are kept."""
@@ -37,6 +43,26 @@ class Taker(Protocol):
         ...
 
 
+class Account(NamedTuple):
+    """What became of the matches of one alert that one kind of sender had to tell."""
+
+    alert: str
+    sender: str
+    counts: Counts
+
+
+class Way(NamedTuple):
+    """Where alerts are sent, and whether they get there."""
+
+    sender: str
+    to: str
+    """A replica's URL, or the name of an alert."""
+    blocked: str | None
+    """Why nothing got there last time."""
+    failures: int
+    """Attempts that failed."""
+
+
 class Alerting:
     """Hands matches to those who tell of them.
 
@@ -47,6 +73,8 @@ class Alerting:
     def __init__(self, connections: Connections) -> None:
         self.replicas = Replicas(connections)
         self.couriers = Couriers(connections)
+        self.unsent: Sequence[str] = ()
+        """What is only counted, and what to do about it: said once at the start."""
         self._alerts: dict[str, Alert] = {}
         self._takers: dict[str, list[Taker]] = {}
         self._notice = Notice()
@@ -77,9 +105,27 @@ class Alerting:
                     except Exception as error:  # noqa: BLE001 - the pipeline goes on
                         self._notice.error(f"alert {name} cannot be told: {error!r}")
 
+    def accounts(self) -> list[Account]:
+        """Give what became of the matches, by alert and sender; what is gone counts on."""
+        replicas, couriers = self.replicas, self.couriers
+        return [
+            *(Account(name, "alertmanager", counts) for name, counts in replicas.counts.items()),
+            *(Account(*key, counts) for key, counts in couriers.counts.items()),
+        ]
+
+    def ways(self) -> list[Way]:
+        """Give whether each sender, and each replica of Alertmanager, could be reached last."""
+        all_ways: list[tuple[str, str, Replica | Courier]] = [
+            *(("alertmanager", one.name, one) for one in self.replicas.each),
+            *((kind, name, one) for (name, kind), one in self.couriers.by_key.items()),
+        ]
+        return [Way(kind, to, one.blocked, one.failures) for kind, to, one in all_ways]
+
     @asynccontextmanager
     async def running(self, finish_s: float = FINISH_S) -> AsyncIterator[None]:
         """Tell meanwhile; at the end, what waits is told within `finish_s` seconds, or dropped."""
+        if self.unsent:
+            log.warning("alerts that nobody is told of, they are only counted", of=self.unsent)
         parts = (self.replicas, self.couriers)
         tasks = [asyncio.create_task(part.run()) for part in parts]
         try:

@@ -18,8 +18,6 @@ class Counts:
     """Matches whose fingerprint was told before, or waits to be."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Matches that nobody will be told of, by reason."""
-    failures: int = 0
-    """Attempts that failed."""
     folded: int = 0
     """Matches that were told under fewer labels than their own."""
 

@@ -40,6 +40,8 @@ class Courier:
         self.channel = channel
         self.blocked: str | None = None
         """Why it could not be sent last time; None where it was."""
+        self.failures = 0
+        """Attempts that failed."""
         self.on_unchecked: Callable[[], object] = bool
         self._terms = terms
         self._told = told
@@ -92,7 +94,7 @@ class Courier:
         attempt = 0
         while (error := await self._attempt(digest)) is not None:
             attempt += 1
-            self.channel.counts.failures += 1
+            self.failures += 1
             self.blocked = f"{self.name} cannot be sent: {error}"
             self._notice.error(f"{self.blocked}; retrying")
             delay_s = self._backoff.delay(attempt, error.retry_after_s)

@@ -45,6 +45,7 @@ class Replica:
         self.blocked: str | None = None
         """Why it could not be told last time; None where it was."""
         self.failures = 0
+        """Attempts that failed."""
         self._closing = asyncio.Event()
         self._client = client
         self._firing = firing

@@ -10,7 +10,7 @@ from enricher.alerts.compiled import Compiled
 from enricher.alerts.counts import Counts
 from enricher.alerts.firing import Firing
 from enricher.alerts.replica import Replica
-from enricher.connections import Connections
+from enricher.connections import AlertmanagerConnection, Connections
 from enricher.waiting import surely
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ class Replicas:
         """By alert."""
         self.counts: dict[str, Counts] = {}
         """Of removed alerts, too."""
-        self.each = replicas_of(connections, self.firing)
+        self.each = replicas_of(connections.alertmanager, self.firing)
 
     def update(self, name: str, compiled: Compiled | None) -> list[Firing]:
         """Give what takes an alert's matches from now on; None: there is no such alert."""
@@ -71,12 +71,13 @@ class Replicas:
             await replica.close()
 
 
-def replicas_of(connections: Connections, firing: dict[str, Firing]) -> list[Replica]:
+def replicas_of(
+    connection: AlertmanagerConnection | None, firing: dict[str, Firing]
+) -> list[Replica]:
     """Make a client of each replica. Raises UserError for an unusable TLS file."""
-    connection = connections.alertmanager
-    if connection is None or not connection.urls:
+    options = connection.client_options() if connection else []
+    if not options:
         return []
     import httpx
 
-    options = [connection.client_options(url) for url in connection.urls]
     return [Replica(httpx.AsyncClient(**one), one["base_url"], firing) for one in options]

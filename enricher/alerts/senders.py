@@ -28,3 +28,6 @@ Raises ValueError, OSError or UserError for what can never be sent."""
 
 SENDERS: dict[str, BuildSender] = {}
 """By the field of an alert that asks for it."""
+
+NEEDS = {"alertmanager": ("alertmanager", "urls"), "email": ("smtp", "url")}
+"""The connection that a kind needs, and the field of it that says where: none where empty."""

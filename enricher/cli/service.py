@@ -18,7 +18,7 @@ from enricher import memory, signals
 from enricher.admin import Address
 from enricher.alerts.alerting import Alerting
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
-from enricher.build import build, build_alerts
+from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Document, Source, UserError
@@ -85,6 +85,7 @@ def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
     if options.sends:
         alerting = Alerting(config.pipeline.connections)
         alerting.adopt(build_alerts(config))
+        alerting.unsent = unsent(config) if options.worker in (None, 1) else []
     runtime.on_alerts = tell(options.on_alert, alerting)
     reloader = Reloader(runtime, config, read, lookups, watch=options.watch)
     reloader.alerting = alerting
@@ -172,7 +173,7 @@ def run_to_end(
             loop.add_reader(lifeline, _end_with, lifeline, stopping)
         signals.release()
         try:
-            async with watched(runtime, stopping, admin), sending:
+            async with watched(runtime, stopping, admin, alerting), sending:
                 return await runtime.run(stopping)
         finally:
             for task in beside:

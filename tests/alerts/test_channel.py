@@ -12,7 +12,7 @@ from enricher.alerts import channel as channels
 from enricher.alerts.channel import Channel, Rules
 from enricher.alerts.counts import Counts
 from enricher.alerts.digest import MOST_SHOWN, Digest
-from tests.alerts.matches import match
+from tests.alerts.recorder import match
 
 RULES = Rules(repeat_after_s=600, group_wait_s=10, group_interval_s=60, max_per_hour=5, ttl_s=100)
 

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from enricher.alerts import told
-from tests.alerts.matches import Recorder
+from tests.alerts.recorder import Recorder
 from tests.alerts.telling import MAIL, QUICK, Telling, until
 from tests.servers.valkey import Valkey
 
