@@ -208,7 +208,11 @@ class AlertmanagerConnection(BaseModel):
     def _options_of(self, url: str) -> dict[str, Any]:
         parts = urlsplit(url)
         place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-        options: dict[str, Any] = {"base_url": place.geturl(), "timeout": self.timeout_s}
+        options: dict[str, Any] = {
+            "base_url": place.geturl(),
+            "timeout": self.timeout_s,
+            "trust_env": not is_loopback(parts.hostname),  # a proxy is for what is elsewhere
+        }
         if self.token:
             options["headers"] = {"authorization": f"Bearer {reveal(self.token)}"}
         elif self.username:

@@ -79,6 +79,14 @@ async def happens(event: asyncio.Event, within_s: float | None) -> bool:
     return True
 
 
+async def pause(seconds: float, closing: asyncio.Event) -> bool:
+    """Sleep, but not over the moment at which all is to end. Returns whether that came."""
+    if closing.is_set():
+        await asyncio.sleep(seconds)
+        return False
+    return await happens(closing, seconds)
+
+
 async def surely(what: str, work: Callable[[], Awaitable[None]]) -> None:
     """Do some work to its end; where it fails for a reason nobody thought of, begin anew."""
     while True:

@@ -13,7 +13,7 @@ from enricher.alerts.compiled import Terms
 from enricher.alerts.digest import Digest, Match, Refused, Sender
 from enricher.alerts.told import Told
 from enricher.model import Unavailable
-from enricher.waiting import Backoff, Notice, happens
+from enricher.waiting import Backoff, Notice, happens, pause
 
 log = structlog.get_logger(__name__)
 
@@ -101,9 +101,7 @@ class Courier:
             if delay_s >= self.channel.time_left_s:
                 self._note_drop(self.channel.gave_up("expired"), str(error))
                 return
-            if self._closing.is_set():
-                await asyncio.sleep(delay_s)
-            elif await happens(self._closing, delay_s):
+            if await pause(delay_s, self._closing):
                 attempt = 0
 
     async def _attempt(self, digest: Digest) -> Unavailable | None:

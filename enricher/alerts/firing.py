@@ -58,8 +58,8 @@ class Firing:
 
     def take(self, match: Match) -> None:
         """Note a match."""
-        self.counts.matched += 1
         labels = self.rules.labels(match.event)
+        self.counts.matched += 1
         fire = self._burning(labels, match.at)
         if fire is None and len(self._fires) >= self.rules.max_label_sets:
             self.counts.folded += 1

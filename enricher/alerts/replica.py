@@ -11,8 +11,9 @@ import orjson
 
 from enricher.alerts.digest import Refused
 from enricher.alerts.firing import Fire, Firing
+from enricher.alerts.labels import clean
 from enricher.model import Unavailable
-from enricher.waiting import Backoff, Notice, happens
+from enricher.waiting import Backoff, Notice, happens, pause, retry_after_s
 
 if TYPE_CHECKING:
     import httpx
@@ -40,6 +41,7 @@ class Replica:
 
     def __init__(self, client: httpx.AsyncClient, name: str, firing: dict[str, Firing]) -> None:
         self.name = name
+        self._where = f"alertmanager {name}"
         self.news = asyncio.Event()
         """Set when something new fires."""
         self.blocked: str | None = None
@@ -55,14 +57,18 @@ class Replica:
     async def run(self) -> None:
         """Tell until told to finish, and then a last time."""
         attempt = 0
+        error: Unavailable | None = None
         while True:
-            if attempt:
-                await happens(self._closing, self._backoff.delay(attempt))
+            if error:
+                attempt += 1
+                delay_s = self._backoff.delay(attempt, error.retry_after_s)
+                await pause(delay_s, self._closing)
             else:
+                attempt = 0
                 await self._rest()
             closing = self._closing.is_set()
-            attempt = 0 if await self.tell() else attempt + 1
-            if closing and not attempt:
+            error = await self.tell()
+            if closing and not error:
                 return
 
     async def _rest(self) -> None:
@@ -76,25 +82,28 @@ class Replica:
         self._closing.set()
         self.news.set()
 
-    async def tell(self) -> bool:
-        """Post all that fires. Returns whether it was taken, or can never be."""
+    async def tell(self) -> Unavailable | None:
+        """Post all that fires. Returns why it has to be done again; None where it was taken."""
         self.news.clear()
-        now = time.time()
-        alerts = [
-            ((firing, fire, fire.count), orjson.dumps(firing.as_json(fire)))
-            for firing in self._firing.values()
-            for fire in firing.burning(now)
-        ]
         try:
-            for chunk in chunks(alerts):
+            for chunk in chunks(list(self._alerts(time.time()))):
                 await self._post(chunk)
         except Unavailable as error:
             self.failures += 1
             self.blocked = str(error)
-            self._notice.error(self.blocked)
-            return False
+            self._notice.error(f"{self.blocked}; retrying")
+            return error
         self.blocked = None
-        return True
+        return None
+
+    def _alerts(self, now: float) -> Iterator[tuple[Told, bytes]]:
+        for firing in self._firing.values():
+            for fire in firing.burning(now):
+                try:
+                    yield (firing, fire, fire.count), orjson.dumps(firing.as_json(fire))
+                except Exception as error:  # noqa: BLE001 - one event must not cost the others
+                    firing.drop(fire, "refused")
+                    self._notice.error(f"an alert cannot be written: {error!r}")
 
     async def _post(self, alerts: Sequence[tuple[Told, bytes]]) -> None:
         """Post some; where they are refused, find out which. Raises Unavailable."""
@@ -118,22 +127,21 @@ class Replica:
         import httpx
 
         headers = {"content-type": "application/json"}
+        limit_s = self._client.timeout.read
         try:
-            answer = await self._client.post("api/v2/alerts", content=body, headers=headers)
+            async with asyncio.timeout(limit_s):  # theirs begins anew with every byte
+                answer = await self._client.post("api/v2/alerts", content=body, headers=headers)
+        except (TimeoutError, httpx.TimeoutException):
+            raise Unavailable(f"{self._where} did not answer within {limit_s:g} s") from None
         except httpx.HTTPError as error:
-            raise Unavailable(
-                f"alertmanager {self.name} cannot be told ({type(error).__name__}); retrying"
-            ) from None
+            raise Unavailable(f"{self._where} cannot be told ({type(error).__name__})") from None
+        said = f"{self._where} answers {answer.status_code}"
         if answer.status_code in (400, 413, 422):
-            raise Refused(
-                f"alertmanager {self.name} refuses an alert: {answer.status_code} "
-                f"{answer.text[:200]}"
-            )
+            raise Refused(f"{said}: {clean(answer.text, 200)}")
         if not answer.is_success:
-            raise Unavailable(
-                f"alertmanager {self.name} answers {answer.status_code}"
-                f"{_REMEDIES.get(answer.status_code, '')}; retrying"
-            )
+            remedy = _REMEDIES.get(answer.status_code, "")
+            wait_s = retry_after_s(answer.headers.get("retry-after"))
+            raise Unavailable(f"{said}{remedy}", wait_s)
 
     async def close(self) -> None:
         """Free the connection."""
