@@ -117,7 +117,9 @@ def build_alerts(
         return clock.read()
 
     pipeline = config.pipeline
-    setting = Setting(pipeline.connections, pipeline.name, builtins_of(config, now))
+    templates = config.folder / pipeline.templates if pipeline.templates else None
+    builtins = builtins_of(config, now)
+    setting = Setting(pipeline.connections, pipeline.name, templates, builtins)
     problems: list[Problem] = []
     compiled = []
     for number, alert in enumerate(pipeline.alerts):
@@ -125,7 +127,9 @@ def build_alerts(
         for kind, build_sender in senders.items():
             try:
                 sender = build_sender(alert, setting) if getattr(alert, kind) else None
-            except (ValueError, OSError, UserError) as error:
+            except ConfigError as error:
+                problems += error.problems
+            except (ValueError, UserError) as error:
                 problems.append(config.document.problem(("alerts", number, kind), str(error)))
             else:
                 built |= {kind: sender} if sender else {}

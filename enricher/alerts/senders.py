@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from enricher.alerts.alert import Alert
@@ -17,6 +18,8 @@ class Setting(NamedTuple):
     connections: Connections
     pipeline: str
     """Its name."""
+    folder: Path | None
+    """Of templates, as it is to be opened."""
     builtins: Builtins
     """What `{$hostname}` and the like stand for."""
 
@@ -24,7 +27,7 @@ class Setting(NamedTuple):
 BuildSender = Callable[[Alert, Setting], Sender | None]
 """Builds the sender of an alert; None where the connection that it needs is not configured.
 
-Raises ValueError, OSError or UserError for what can never be sent."""
+Opens files, never the network. Raises ConfigError, ValueError or UserError for what is wrong."""
 
 SENDERS: dict[str, BuildSender] = {}
 """By the field of an alert that asks for it."""
