@@ -19,7 +19,7 @@ from enricher.model import Alert, Document, Record
 PATIENCE_S = 20.0
 QUICK = {"group_wait_s": 0, "group_interval_s": 0, "max_per_hour": 1000}
 """Nothing is waited for."""
-MAIL = {"email": {"to": "a@localhost", "subject": "s"}}
+MAIL = {"email": {"sender": "e@localhost", "to": "a@localhost", "subject": "s"}}
 HOOK = {"webhook": {"url": "http://localhost"}}
 
 
