@@ -106,8 +106,8 @@ LONG = Scale(
     control_events=10_000,
     black_hole_s=150,
     black_hole_events=150_000,
-    cost_rounds=7,
-    cost_events=100_000,
+    cost_rounds=5,
+    cost_events=300_000,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK
