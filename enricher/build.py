@@ -7,10 +7,13 @@ import socket
 from collections.abc import Callable, Mapping
 
 from enricher import __version__, path
+from enricher.alerts.compiled import Compiled, compile_alert
+from enricher.alerts.digest import Sender
+from enricher.alerts.senders import NEEDS, SENDERS, BuildSender, Setting
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
 from enricher.loop import AlertStep, Ending, RouteStep, Step
-from enricher.model import ConfigError, Problem
+from enricher.model import ConfigError, Problem, UserError
 from enricher.plan import Clock, Plan
 from enricher.stages.base import Context, Lookups, NoLookups, Stage
 from enricher.template import lenient_renderer
@@ -22,12 +25,7 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
     context = Context(
         folder=config.folder,
         allow_python=config.pipeline.allow_python,
-        builtins={
-            "now": clock.read,
-            "hostname": socket.gethostname,
-            "version": lambda: __version__,
-            "pipeline": lambda: config.pipeline.name,
-        },
+        builtins=builtins_of(config, clock.read),
         lookups=lookups or NoLookups(),
         geoip_database=config.pipeline.geoip_database,
     )
@@ -54,6 +52,16 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
         clock=clock,
         decoder_name=first.name or first.kind,
     )
+
+
+def builtins_of(config: PipelineConfig, now: Callable[[], str]) -> Mapping[str, Callable[[], str]]:
+    """Give what `{$now}` and the like stand for."""
+    return {
+        "now": now,
+        "hostname": socket.gethostname,
+        "version": lambda: __version__,
+        "pipeline": lambda: config.pipeline.name,
+    }
 
 
 def step_of(stage: Stage, function: object) -> Step:
@@ -96,3 +104,49 @@ def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]])
         for route in config.pipeline.routes
     )
     return Ending(alerts, routes)
+
+
+def build_alerts(
+    config: PipelineConfig, senders: Mapping[str, BuildSender] = SENDERS
+) -> list[Compiled]:
+    """Compile what sends alerts. Raises ConfigError with every mistake."""
+    clock = Clock()
+
+    def now() -> str:
+        clock.tick()
+        return clock.read()
+
+    pipeline = config.pipeline
+    templates = config.folder / pipeline.templates if pipeline.templates else None
+    builtins = builtins_of(config, now)
+    setting = Setting(pipeline.connections, pipeline.name, templates, builtins)
+    problems: list[Problem] = []
+    compiled = []
+    for number, alert in enumerate(pipeline.alerts):
+        built: dict[str, Sender] = {}
+        for kind, build_sender in senders.items():
+            try:
+                sender = build_sender(alert, setting) if getattr(alert, kind) else None
+            except ConfigError as error:
+                problems += error.problems
+            except (ValueError, UserError) as error:
+                problems.append(config.document.problem(("alerts", number, kind), str(error)))
+            else:
+                built |= {kind: sender} if sender else {}
+        compiled.append(compile_alert(alert, built, setting))
+    if problems:
+        raise ConfigError(problems)
+    return compiled
+
+
+def unsent(config: PipelineConfig) -> list[str]:
+    """Name the alerts that nobody is told of, and what to set for it."""
+    found = []
+    for alert in config.pipeline.alerts:
+        for kind, (name, field) in NEEDS.items():
+            connection = getattr(config.pipeline.connections, name)
+            if getattr(alert, kind) and not (connection and getattr(connection, field)):
+                variable = config.document.variables.get(("connections", name, field))
+                remedy = f"set {variable}" if variable else f"give connections.{name}.{field}"
+                found.append(f"{alert.name} by {kind}: {remedy}")
+    return found

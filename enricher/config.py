@@ -12,33 +12,18 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from enricher import document
-from enricher.alerts.alertmanager import AlertmanagerTarget
-from enricher.alerts.email import EmailTarget
-from enricher.alerts.webhook import WebhookTarget
+from enricher.alerts.alert import Alert
 from enricher.connections import STRICT, Connections, File
 from enricher.document import Document, Path_
-from enricher.expression import ExpressionError, Predicate
+from enricher.expression import ExpressionError
 from enricher.model import ConfigError, Problem
 from enricher.routes import Route, Window
 from enricher.sources import SOURCES
 from enricher.stages import STAGES
 from enricher.stages.base import Stage
-from enricher.template import Template
 from enricher.words import suggest
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Alert(BaseModel):
-    """Fires for every event for which `when` is true."""
-
-    model_config = STRICT
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Of its own; counted by it.")
-    when: Predicate
-    summary: Template = Field(description="One line for people; a missing field becomes `–`.")
-    alertmanager: AlertmanagerTarget | None = None
-    email: EmailTarget | None = None
-    webhook: WebhookTarget | None = None
 
 
 class DeadLetters(BaseModel):
@@ -266,6 +251,10 @@ def _cross_check(
                 else "only the last route may have no when"
             )
             problems.append(source.problem(("routes", number), message))
+    for number, alert in enumerate(pipeline.alerts):
+        for label, message in alert.alertmanager.many_valued() if alert.alertmanager else ():
+            where = ("alerts", number, "alertmanager", "labels", label)
+            problems.append(source.problem(where, message))
     for group, names in (
         ("alerts", [alert.name for alert in pipeline.alerts]),
         ("sources", [one.name for one in sources]),

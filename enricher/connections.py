@@ -178,7 +178,50 @@ class AlertmanagerConnection(BaseModel):
     """Replicas of Alertmanager; every one of them is told."""
 
     model_config = STRICT
-    urls: Addresses = Field(repr=False, description="URLs, separated by commas.")
+    urls: Annotated[Addresses | None, BeforeValidator(_empty_is_none)] = Field(
+        default=None,
+        repr=False,
+        description="URLs, separated by commas; may hold a password. Empty: nothing is sent.",
+    )
+    username: Text = Field(default=None, description="For basic authentication.")
+    password: Secret = Field(default=None, description="For basic authentication.")
+    token: Secret = Field(default=None, description="A bearer token, in place of a password.")
+    ca_file: File = Field(
+        default=None, description="Authorities that the certificates are checked against."
+    )
+    timeout_s: float = Field(default=10.0, gt=0, description="Of one request, in seconds.")
+
+    @field_validator("urls")
+    @classmethod
+    def _are_urls(cls, values: list[str] | None) -> list[str] | None:
+        if not all(is_url(value, ("http", "https")) for value in values or ()):
+            raise ValueError(f"a URL is wanted, such as http://localhost:9093; {ESCAPES}")
+        return values
+
+    def client_options(self) -> list[dict[str, Any]]:
+        """Give the keyword arguments of httpx's client for each of the URLs.
+
+        Raises UserError for an unusable TLS file.
+        """
+        return [self._options_of(url) for url in self.urls or ()]
+
+    def _options_of(self, url: str) -> dict[str, Any]:
+        parts = urlsplit(url)
+        place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        options: dict[str, Any] = {
+            "base_url": place.geturl(),
+            "timeout": self.timeout_s,
+            "trust_env": not is_loopback(parts.hostname),  # a proxy is for what is elsewhere
+        }
+        if self.token:
+            options["headers"] = {"authorization": f"Bearer {reveal(self.token)}"}
+        elif self.username:
+            options["auth"] = (self.username, reveal(self.password) or "")
+        elif parts.username:
+            options["auth"] = (unquote(parts.username), unquote(parts.password or ""))
+        if self.ca_file:
+            options["verify"] = tls_context("connections.alertmanager", self.ca_file)
+        return options
 
 
 class SmtpConnection(BaseModel):

@@ -54,6 +54,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     missing: set[Path_] = field(default_factory=set)
     """Texts with a variable that is not set: what else is wrong with them follows from that."""
+    variables: dict[Path_, str] = field(default_factory=dict)
+    """The first variable of a text, by the path of the text."""
 
     def problem(self, path: Path_, message: str, offset: int = 0) -> Problem:
         """Make a problem at a path, or at the nearest parent that has a place."""
@@ -193,6 +195,7 @@ def _resolver(
         def put_in(found: re.Match[str]) -> str:
             if found[0] == "$${":
                 return "${"
+            document.variables.setdefault(path, found[1].partition(":-")[0])
             try:
                 return lookup(found[1], environment)
             except LookupError as error:

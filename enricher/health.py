@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from enricher import __version__
+from enricher.alerts.alerting import Alerting
 from enricher.model import DeadLetterSink, Progress, Sink, Source
 from enricher.pulse import Pulse
 from enricher.runtime import Runtime
@@ -22,6 +23,8 @@ class Health:
     pulse: Pulse = field(default_factory=Pulse)
     began: float = field(default_factory=time.time)
     """Seconds since the epoch."""
+    alerting: Alerting | None = None
+    """What sends alerts; it never makes a run unready."""
 
     @property
     def outputs(self) -> dict[str, Sink | DeadLetterSink]:
@@ -53,6 +56,7 @@ class Health:
             "dead_letters": tally.dead_letters,
             "dropped": tally.dropped,
             "alerts": tally.alerts,
+            "alerting": _alerting_status(self.alerting) if self.alerting else {},
             "bytes_in_flight": runtime.budget.used,
             "bytes_in_flight_limit": runtime.budget.limit,
             "deliveries_in_flight": runtime.in_flight,
@@ -90,6 +94,23 @@ def _source_status(source: Source) -> dict[str, Any]:
         for one in progress(source)
     }
     return {"blocked": source.blocked, "partitions": partitions, **counts(source)}
+
+
+def _alerting_status(alerting: Alerting) -> dict[str, Any]:
+    return {
+        "told": [
+            {
+                "alert": one.alert,
+                "sender": one.sender,
+                **asdict(one.counts),
+                "waiting": one.counts.waiting,
+            }
+            for one in alerting.accounts()
+        ],
+        "firing": {name: len(firing) for name, firing in alerting.replicas.firing.items()},
+        "senders": [way._asdict() for way in alerting.ways()],
+        "unsent": alerting.unsent,
+    }
 
 
 def _sink_status(sink: Sink | DeadLetterSink) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from enricher import __version__
+from enricher.alerts.alerting import Account, Way
 from enricher.health import Health, counts, progress
 from enricher.histogram import Histogram
 from enricher.model import Progress
@@ -120,7 +121,38 @@ def _build(health: Health) -> Samples:
     return [((__version__, health.runtime.pipeline, health.runtime.digest), 1)]
 
 
+def _accounts(health: Health) -> list[Account]:
+    return health.alerting.accounts() if health.alerting else []
+
+
+def _alerts(name: str) -> Callable[[Health], Samples]:
+    return lambda health: [
+        ((one.alert, one.sender), getattr(one.counts, name)) for one in _accounts(health)
+    ]
+
+
+def _dropped_alerts(health: Health) -> Samples:
+    return [
+        ((one.alert, one.sender, reason), count)
+        for one in _accounts(health)
+        for reason, count in one.counts.dropped.items()
+    ]
+
+
+def _firing(health: Health) -> Samples:
+    found = health.alerting.replicas.firing if health.alerting else {}
+    return [((name,), len(firing)) for name, firing in found.items()]
+
+
+def _ways(read: Callable[[Way], float]) -> Callable[[Health], Samples]:
+    return lambda health: [
+        ((way.sender, way.to), read(way))
+        for way in (health.alerting.ways() if health.alerting else [])
+    ]
+
+
 _TP = ("source", "topic", "partition")
+_AS = ("alert", "sender")
 
 FAMILIES: tuple[Family, ...] = (
     Family("enricher_build_info", "gauge", ("version", "pipeline", "digest"),
@@ -144,6 +176,29 @@ FAMILIES: tuple[Family, ...] = (
            _each(lambda h: h.runtime.tally.dropped)),
     Family("enricher_alerts_total", "counter", ("alert",),
            "Alerts that matched.", _each(lambda h: h.runtime.tally.alerts)),
+    Family("enricher_alert_told_total", "counter", _AS,
+           "Matches that people were told of, in full or in a message's count.", _alerts("told")),
+    Family("enricher_alert_suppressed_total", "counter", _AS,
+           "Matches whose fingerprint was told before.", _alerts("suppressed")),
+    Family("enricher_alert_dropped_total", "counter", (*_AS, "reason"),
+           "Matches that nobody is told of: expired, refused, stopped (at the end of the run), "
+           "removed (by a reload).", _dropped_alerts),
+    Family("enricher_alert_waiting", "gauge", _AS,
+           "Matches that still have to be told: for their interval, or for a server.",
+           _alerts("waiting")),
+    Family("enricher_alert_messages_total", "counter", _AS,
+           "Messages that were taken; for alertmanager, alerts that a replica took.",
+           _alerts("messages")),
+    Family("enricher_alert_folded_total", "counter", _AS,
+           "Matches told under fewer labels than their own, for these were too many.",
+           _alerts("folded")),
+    Family("enricher_alert_firing", "gauge", ("alert",),
+           "Label sets of an alert that fire at present.", _firing),
+    Family("enricher_alert_blocked", "gauge", ("sender", "to"),
+           "1 while an alert's sender, or a replica of Alertmanager, cannot be reached.",
+           _ways(lambda way: way.blocked is not None)),
+    Family("enricher_alert_failures_total", "counter", ("sender", "to"),
+           "Messages that had to be sent again.", _ways(lambda way: way.failures)),
     Family("enricher_stage_cost_seconds_total", "counter", ("stage",),
            "Time spent in a stage, over the sampled records (one delivery in 128).", _cost),
     Family("enricher_stage_cost_records_total", "counter", ("stage",),

@@ -10,6 +10,7 @@ import orjson
 
 from enricher import admin, notify
 from enricher.admin import Address, Page
+from enricher.alerts.alerting import Alerting
 from enricher.health import Health
 from enricher.runtime import Runtime
 
@@ -18,14 +19,17 @@ _JSON = "application/json"
 
 @asynccontextmanager
 async def watched(
-    runtime: Runtime, stopping: asyncio.Event, address: Address | None
+    runtime: Runtime,
+    stopping: asyncio.Event,
+    address: Address | None,
+    alerting: Alerting | None = None,
 ) -> AsyncIterator[None]:
     """Serve and report meanwhile, from before the sinks are open until after the drain.
 
     Raises:
         UserError: the address cannot be had.
     """
-    health = Health(runtime, stopping)
+    health = Health(runtime, stopping, alerting=alerting)
     tasks: list[asyncio.Task[None]] = []
     async with AsyncExitStack() as stack:
         if address is not None:

@@ -166,7 +166,8 @@ def sinks_page() -> str:
 
 def pipeline_page() -> str:
     """Write docs/pipeline.md."""
-    links = {"stages": "stages.md", "sources": "sources.md"} | dict.fromkeys(_ELSEWHERE, "sinks.md")
+    links = {"stages": "stages.md", "sources": "sources.md", "alerts": "alerts.md"}
+    links |= dict.fromkeys(_ELSEWHERE, "sinks.md")
     described = [f"- [`{name}`]({file})" for name, file in links.items()]
     blocks = [
         f"## {name}\n\n{join(map(model_text, models))}"

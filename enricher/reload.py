@@ -12,7 +12,9 @@ from typing import Any
 import structlog
 
 from enricher import memory, notify
-from enricher.build import build
+from enricher.alerts.alerting import Alerting
+from enricher.alerts.compiled import Compiled
+from enricher.build import build, build_alerts
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
 from enricher.model import ConfigError, UserError
@@ -50,6 +52,8 @@ class Reloader:
         watch: bool = True,
     ) -> None:
         self.runtime = runtime
+        self.alerting: Alerting | None = None
+        """What sends alerts; kept, with what waits to be sent."""
         self._config = config
         self._load = load
         self._lookups = lookups
@@ -92,9 +96,9 @@ class Reloader:
         reloads.last_time, reloads.last_error = time.time(), None
         with notify.reloading():
             try:
-                config, plan = await asyncio.to_thread(self._build)
+                config, plan, alerts = await asyncio.to_thread(self._build)
                 await self._install_templates(config)
-                await self._swap(config, plan)
+                await self._swap(config, plan, alerts)
             except Exception as error:  # noqa: BLE001 - a stage of the user's, a damaged file
                 reloads.failed += 1
                 reloads.last_error = self._tell(error)
@@ -102,16 +106,18 @@ class Reloader:
                 reloads.ok += 1
                 log.info("reloaded", file=str(config.file), pipeline=config.label)
 
-    async def _swap(self, config: PipelineConfig, plan: Plan) -> None:
+    async def _swap(self, config: PipelineConfig, plan: Plan, alerts: list[Compiled]) -> None:
         runtime = self.runtime
         async with runtime.paused():
             runtime.plan = plan
             runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
             runtime.dead_letters.pipeline = config.label
+            if self.alerting:
+                self.alerting.adopt(alerts)
             self._config = config
             memory.renew()
 
-    def _build(self) -> tuple[PipelineConfig, Plan]:
+    def _build(self) -> tuple[PipelineConfig, Plan, list[Compiled]]:
         """Load, check and compile, in a thread: it may take longer than heartbeats can wait."""
         self._seen = stamps(self._files)  # before they are read: a later change is one
         config = self._load()
@@ -128,7 +134,7 @@ class Reloader:
         plan = build(config, open_lookups(redis) if redis and redis.file else self._lookups)
         if isinstance(self.runtime.plan, Plan):
             plan.prepare(self.runtime.plan)
-        return config, plan
+        return config, plan, build_alerts(config) if self.alerting else []
 
     async def _install_templates(self, config: PipelineConfig) -> None:
         sink: Any = self.runtime.sinks.get("elasticsearch")

@@ -16,7 +16,6 @@ from typing import Protocol
 
 from enricher.budget import Budget
 from enricher.model import (
-    Alert,
     DeadLetter,
     DeadLetterSink,
     Delivery,
@@ -61,7 +60,8 @@ class Runtime:
     dead_letters: DeadLetterSink
     budget: Budget
     tally: Tally = field(default_factory=Tally)
-    on_alert: Callable[[Alert], None] | None = None
+    on_alerts: Callable[[Sequence[Document]], None] | None = None
+    """Gets the documents of a settled delivery that alerts matched; never waits."""
     drain_s: float = 30.0
     """How long the deliveries under way may take once reading has stopped."""
     pipeline: str = ""
@@ -210,10 +210,9 @@ class Runtime:
         finally:
             self.budget.give_back(size, len(delivery.records))
         self.tally.records += len(delivery.records)
-        alerts = self.tally.add(outcomes)
-        if self.on_alert:
-            for alert in alerts:
-                self.on_alert(alert)
+        alerting = self.tally.add(outcomes)
+        if alerting and self.on_alerts:
+            self.on_alerts(alerting)
 
     async def _drain(self) -> bool:
         """Wait for what is under way. Returns whether it all got done within `drain_s`."""

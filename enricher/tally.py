@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from enricher.model import Alert, DeadLetter, Document, Dropped, Outcome
+from enricher.model import DeadLetter, Document, Dropped, Outcome
 
 FAMILIES = 100
 """Families of indices that are told apart, at most: a metric's labels must be few."""
@@ -35,19 +35,19 @@ class Tally:
     sampled: int = 0
     """Records whose cost was measured."""
 
-    def add(self, outcomes: Sequence[Outcome]) -> list[Alert]:
-        """Count settled outcomes; gives the alerts among them."""
+    def add(self, outcomes: Sequence[Outcome]) -> list[Document]:
+        """Count settled outcomes; gives the documents among them that alerts matched."""
         documents = [one for one in outcomes if type(one) is Document]
         self.documents.update(map(_INDEX, documents))
-        alerts = [alert for one in documents if one[6] for alert in one[6]]
-        self.alerts.update(alert.name for alert in alerts)
+        alerting = [one for one in documents if one[6]]
+        self.alerts.update(alert.name for one in alerting for alert in one.alerts)
         if len(documents) < len(outcomes):
             for outcome in outcomes:
                 if type(outcome) is DeadLetter:
                     self.dead_letters[f"{outcome.stage}: {outcome.error}"] += 1
                 elif type(outcome) is Dropped:
                     self.dropped[outcome.stage] += 1
-        return alerts
+        return alerting
 
     def families(self) -> dict[str, int]:
         """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""

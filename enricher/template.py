@@ -88,13 +88,16 @@ def as_text(value: Any) -> str:
 
 
 def renderer(
-    text: str, builtins: Mapping[str, Callable[[], str]] | None = None
+    text: str,
+    builtins: Mapping[str, Callable[[], str]] | None = None,
+    encode: Callable[[str], str] | None = None,
 ) -> Callable[[Event], str | None]:
     """Build the function that fills a template in.
 
-    It gives None where a field is missing or an empty text.
+    It gives None where a field is missing or an empty text. `encode` makes a field's text fit
+    for where it stands, such as a URL.
     """
-    names: dict[str, Any] = {"as_text": as_text}
+    names: dict[str, Any] = {"as_text": as_text, "encode": encode}
     pieces, conditions = [], []
     for number, part in enumerate(parse(text)):
         if part.builtin:
@@ -104,7 +107,7 @@ def renderer(
             pieces.append(repr(part.literal))
         else:
             conditions.append(f"(_t{number} := {_source(part, number, names)})")
-            pieces.append(f"_t{number}")
+            pieces.append(f"encode(_t{number})" if encode else f"_t{number}")
     joined = " + ".join(pieces)
     if conditions:
         joined = f"({joined} if {' and '.join(conditions)} else None)"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -66,3 +67,35 @@ def retry_after_s(header: str | None) -> float:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
+
+
+async def happens(event: asyncio.Event, within_s: float | None) -> bool:
+    """Wait for an event, or for so many seconds; None has no end. Returns whether it happened."""
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def pause(seconds: float, closing: asyncio.Event) -> bool:
+    """Sleep, but not over the moment at which all is to end. Returns whether that came."""
+    if closing.is_set():
+        await asyncio.sleep(seconds)
+        return False
+    return await happens(closing, seconds)
+
+
+async def surely(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do some work to its end; where it fails for a reason nobody thought of, begin anew."""
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("begins anew", work=what)
+            await asyncio.sleep(AGAIN_S)
+
+
+AGAIN_S = 5.0
+"""Seconds after which work begins anew."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from .servers.alertmanager import Alertmanager
 from .servers.elasticsearch import Elasticsearch
 from .servers.jars import ServerMissingError
 from .servers.kafka import Kafka
@@ -44,6 +45,22 @@ def valkey(
 ) -> Iterator[Valkey]:
     """Run Valkey."""
     yield from _run(Valkey, request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def alertmanager(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Alertmanager]:
+    """Run Alertmanager."""
+    yield from _run(Alertmanager, request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def second_alertmanager(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Alertmanager]:
+    """Run another Alertmanager, which knows nothing of the first."""
+    yield from _run(Alertmanager, request, tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)

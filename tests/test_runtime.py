@@ -214,14 +214,14 @@ class Run:
         self.budget = Budget(budget)
         self.stopping = asyncio.Event()
         self.sources: list[Source] = [self.source]
-        self.alerts: list[Alert] = []
+        self.alerts: list[Document] = []
         self.runtime = Runtime(
             plan=Plan(),
             sources=self.sources,
             sinks={"a": self.a, "b": self.b},
             dead_letters=self.letters,
             budget=self.budget,
-            on_alert=self.alerts.append,
+            on_alerts=self.alerts.extend,
             **options,
         )
 
@@ -494,7 +494,7 @@ async def test_the_tally_counts_what_is_settled() -> None:
     assert tally.dead_letters == {"a: mapper": 1, "stage: Bad": 1}
     assert tally.dropped == {"drop": 2}
     assert sum(tally.documents.values()) + 2 + 2 == tally.records
-    assert [(alert.name, alert.summary) for alert in run.alerts] == [("Big", "about source0-0")]
+    assert [one.alerts for one in run.alerts] == [(Alert("Big", "about source0-0"),)]
 
 
 @pytest.mark.parametrize(("deliveries", "sampled"), [(1, 5), (3, 5), (4, 5), (132, 10), (260, 15)])

@@ -17,7 +17,7 @@ class Match(NamedTuple):
     alert: str
     summary: str
     event: Event
-    """The document, as it was written."""
+    """The document, as it was written, with its `_id` and `_index`."""
     record_id: str
     at: float
     """When it was settled: seconds since the epoch."""

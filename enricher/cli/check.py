@@ -54,13 +54,16 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
 
 def check_files(config: PipelineConfig) -> None:
     """Open the files that connections and templates name, as a start does. Raises UserError."""
+    from enricher.build import build_alerts
+
     connections = config.pipeline.connections
-    for connection in (connections.kafka, connections.elasticsearch):
-        if connection is not None:
-            try:
+    try:
+        for connection in (connections.kafka, connections.elasticsearch, connections.alertmanager):
+            if connection is not None:
                 connection.client_options()
-            except UserError as error:
-                raise UserError(f"{config.file}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{config.file}: {error}") from None
+    build_alerts(config)
     if config.pipeline.templates is not None and connections.elasticsearch is not None:
         from enricher.sinks.templates import load
 

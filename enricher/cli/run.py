@@ -118,7 +118,7 @@ def command(
         letters = dead_letters or (Path("dead-letters.ndjson") if local else None)
         options = service.Options(
             *(files, only, letters, budget_mib << 20, drain_s, alert_printer()),
-            *(worker, workers > 1, watch),
+            *(worker, workers > 1, watch, not local),
         )
         again = partial(read, pipeline, connections, store if local else None, lookups)
         return service.prepare(again, options)
@@ -148,7 +148,8 @@ def run_alone(
     stopwatch = summary.Stopwatch()
     with progress_bar(runtime) as update:
         settled = service.run_to_end(
-            runtime, update, address, reloader if reloads else None, lifeline=lifeline
+            *(runtime, update, address, reloader if reloads else None, reloader.alerting),
+            lifeline=lifeline,
         )
     render = summary.as_json if form == "json" else summary.as_text
     click.echo(render(runtime.tally, stopwatch.elapsed_s()))

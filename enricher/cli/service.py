@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +16,12 @@ import structlog
 
 from enricher import memory, signals
 from enricher.admin import Address
+from enricher.alerts.alerting import Alerting
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
-from enricher.build import build
+from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
 from enricher.lookups import open_lookups
-from enricher.model import Alert, Source, UserError
+from enricher.model import Alert, Document, Source, UserError
 from enricher.monitor import watched
 from enricher.reload import Reloader
 from enricher.runtime import Runtime
@@ -47,6 +49,8 @@ class Options(NamedTuple):
     """Whether the sources are shared with other workers."""
     watch: bool = False
     """Whether a changed file is enough for a reload."""
+    sends: bool = True
+    """Whether alerts are sent, and not only counted and printed."""
 
 
 def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None = None) -> Runtime:
@@ -67,7 +71,6 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None =
             pipeline=config.label,
         ),
         budget=Budget(options.budget_bytes),
-        on_alert=options.on_alert,
         drain_s=options.drain_s,
         pipeline=config.pipeline.name,
         digest=config.digest,
@@ -79,7 +82,31 @@ def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
     config = read()
     lookups = open_lookups(config.pipeline.connections.redis)
     runtime = assemble(config, options, lookups)
-    return Reloader(runtime, config, read, lookups, watch=options.watch)
+    alerting = None
+    if options.sends:
+        alerting = Alerting(config.pipeline.connections)
+        alerting.adopt(build_alerts(config))
+        alerting.unsent = unsent(config) if options.worker in (None, 1) else []
+    runtime.on_alerts = tell(options.on_alert, alerting)
+    reloader = Reloader(runtime, config, read, lookups, watch=options.watch)
+    reloader.alerting = alerting
+    return reloader
+
+
+def tell(
+    show: Callable[[Alert], None] | None, alerting: Alerting | None
+) -> Callable[[Sequence[Document]], None]:
+    """Build what gets the documents that alerts matched: some are shown, all are sent."""
+
+    def on_alerts(documents: Sequence[Document]) -> None:
+        if show:
+            for document in documents:
+                for alert in document.alerts:
+                    show(alert)
+        if alerting:
+            alerting.take(documents)
+
+    return on_alerts
 
 
 def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
@@ -113,6 +140,7 @@ def run_to_end(
     during: Callable[[], Any] | None = None,
     admin: Address | None = None,
     reloader: Reloader | None = None,
+    alerting: Alerting | None = None,
     *,
     lifeline: int | None = None,
 ) -> bool:
@@ -125,6 +153,7 @@ def run_to_end(
 
     async def main() -> bool:
         stopping = asyncio.Event()
+        sending = alerting.running(runtime.drain_s) if alerting else nullcontext()
         stop = partial(_stop, stopping)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -137,7 +166,7 @@ def run_to_end(
             loop.add_reader(lifeline, _end_with, lifeline, stopping)
         signals.release()
         try:
-            async with watched(runtime, stopping, admin):
+            async with watched(runtime, stopping, admin, alerting), sending:
                 return await runtime.run(stopping)
         finally:
             for task in beside:

@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 PAYMENTS = ROOT / "pipelines" / "payments.yaml"
 PATIENCE_S = 30.0
 SURROUNDINGS = {
-    "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO", "DEAD_LETTER_TOPIC", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_REPLICAS",
+    "ALERTMANAGER_URL", "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO", "DEAD_LETTER_TOPIC", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_REPLICAS",
     "ELASTICSEARCH_SHARDS", "ELASTICSEARCH_URL", "GEOIP_DATABASE", "KAFKA_BROKERS", "KIBANA_URL", "REDIS_URL",
-    "RUNBOOK_URL",
+    "RUNBOOK_URL", "SMTP_URL",
 }  # fmt: skip
 """Variables that the shipped pipelines read: a developer's own must not count in a test."""
 TINY = """\

@@ -41,6 +41,13 @@ class Scale(NamedTuple):
     """For each of them."""
     mutated: int
     control_events: int
+    black_hole_s: float
+    """How long nobody who is told of alerts answers."""
+    black_hole_events: int
+    cost_rounds: int
+    """Pairs of runs, with a black hole and without."""
+    cost_events: int
+    """Of each run."""
 
 
 QUICK = Scale(
@@ -67,6 +74,10 @@ QUICK = Scale(
     reload_events=1_500,
     mutated=1_000,
     control_events=4_000,
+    black_hole_s=5,
+    black_hole_events=6_000,
+    cost_rounds=1,
+    cost_events=10_000,
 )
 
 LONG = Scale(
@@ -93,6 +104,10 @@ LONG = Scale(
     reload_events=3_000,
     mutated=10_000,
     control_events=10_000,
+    black_hole_s=150,
+    black_hole_events=150_000,
+    cost_rounds=5,
+    cost_events=300_000,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK

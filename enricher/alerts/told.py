@@ -1,0 +1,82 @@
+"""What was told already, in Redis: it outlasts a restart, and workers share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from enricher.alerts.channel import Fingerprint
+from enricher.connections import RedisConnection, reveal
+from enricher.model import UserError
+from enricher.waiting import Notice
+
+PREFIX = "enricher:told:"
+"""Of the keys; what follows is a hash, so that no data of an event is a key."""
+AWAY_S = 5.0
+"""Seconds in which Redis is not asked once it did not answer."""
+MOST_KEYS = 500
+"""Keys of one round trip."""
+
+
+class Told:
+    """Remembers fingerprints; where Redis is away it knows nothing, and nobody waits for it."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        """Prepare, without touching the network. Raises UserError for a URL of no use."""
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        timeout_s = connection.timeout_ms / 1000
+        try:
+            self._client: Any = Redis.from_url(
+                reveal(connection.url) or "",
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError:  # its text may hold a piece of the password
+            raise UserError(
+                "connections.redis.url cannot be used; write redis://localhost:6379/0"
+            ) from None
+        self._away_until = 0.0
+        self._notice = Notice()
+
+    async def which(self, fingerprints: Sequence[Fingerprint]) -> set[Fingerprint]:
+        """Give those that were told; none where Redis cannot say so."""
+        found = await self._do([("exists", _key(one)) for one in fingerprints])
+        return {one for one, exists in zip(fingerprints, found, strict=False) if exists}
+
+    async def mark(self, fingerprints: Sequence[Fingerprint], seconds: int) -> None:
+        """Note that these are told, for so many seconds."""
+        await self._do([("set", _key(one), b"1", "EX", seconds, "NX") for one in fingerprints])
+
+    async def _do(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run commands, in one round trip for `MOST_KEYS` of them; no answers where it cannot."""
+        from redis.exceptions import RedisError
+
+        if time.monotonic() < self._away_until:
+            return []
+        answers: list[Any] = []
+        try:
+            for at in range(0, len(commands), MOST_KEYS):
+                pipeline = self._client.pipeline(transaction=False)
+                for command in commands[at : at + MOST_KEYS]:
+                    pipeline.execute_command(*command)
+                answers += await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._away_until = time.monotonic() + AWAY_S
+            self._notice.error(
+                f"redis cannot be asked ({type(error).__name__}): until it can, what was told "
+                "before a restart or by other workers may be told again"
+            )
+        return answers
+
+    async def close(self) -> None:
+        """Free the connections."""
+        await self._client.aclose()
+
+
+def _key(fingerprint: Fingerprint) -> str:
+    return PREFIX + fingerprint.hex()

@@ -1,0 +1,37 @@
+"""Matches, and a sender that notes what it is given, for the tests of alerts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from enricher.alerts.digest import Digest, Match
+
+
+def match(number: int = 0, *, at: float = 0.0, **event: Any) -> Match:
+    """Make a match of the record with this number."""
+    return Match("Fraud", f"risk {number}", {"n": number, **event}, f"logs-0-{number}-0", at)
+
+
+class Recorder:
+    """A sender that takes what it is given, unless told otherwise; there is no server behind it."""
+
+    def __init__(self) -> None:
+        self.digests: list[Digest] = []
+        self.attempts = 0
+        self.closed = 0
+        self.answer: Callable[[Digest], None] = lambda _: None
+        """Raises for what is not to be taken."""
+        self.answering = asyncio.Event()
+        """Cleared: it hangs, as a black hole does."""
+        self.answering.set()
+
+    async def send(self, digest: Digest) -> None:
+        self.attempts += 1
+        await self.answering.wait()
+        self.answer(digest)
+        self.digests.append(digest)
+
+    async def close(self) -> None:
+        self.closed += 1

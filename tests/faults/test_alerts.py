@@ -1,0 +1,156 @@
+"""Nobody who is told of alerts answers, for minutes: the pipeline does not notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from enricher import document
+from enricher.generator import generate
+from tests.admin_client import get
+from tests.alerts.black_hole import BlackHole
+from tests.servers.process import DIE_WITH_PARENT
+
+from . import results
+from .checker import Verdict
+from .scale import SCALE
+from .world import PIPELINE, World
+
+SHARED = {"ALERTMANAGER_URL": "http://{}", "SMTP_URL": "smtp://{}"}
+"""Where alerts go."""
+
+
+def into(hole: BlackHole) -> dict[str, str]:
+    return {name: url.format(hole.address) for name, url in SHARED.items()}
+
+
+def metrics(socket: Path) -> dict[str, float]:
+    """Give the metrics of alerts, summed over their labels."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(get(socket, "/metrics")[1]):
+        for sample in family.samples:
+            name = sample.name.removeprefix("enricher_alert")
+            if name != sample.name:
+                found[name] = found.get(name, 0) + sample.value
+    return found
+
+
+def test_nothing_is_lost_and_nothing_grows(world: World) -> None:
+    """Everything is settled meanwhile; what waits is a number and a few matches; SIGTERM ends it."""
+    socket = world.folder / "admin"
+    with BlackHole() as hole:
+        world.environment |= into(hole)
+        daemon = world.start("--admin", f"unix:{socket}")
+        count = SCALE.black_hole_events
+        world.ledger.send(count // 10, seed=SCALE.seed)
+        world.until_settled()
+        before = daemon.resident_bytes()
+        world.ledger.send(count - count // 10, seed=SCALE.seed + 1, over_s=SCALE.black_hole_s)
+        settled_s = world.until_settled()
+        world.until(lambda: metrics(socket)["_blocked"] > 0, 60, "blocked")
+        found, grown = metrics(socket), daemon.resident_bytes() - before
+        assert hole.accepted > 0
+        assert found["_told_total"] == 0
+        assert found["_waiting"] + found["_suppressed_total"] >= count // 50
+        assert grown < 64 << 20
+        begin = time.monotonic()
+        assert daemon.stop() == 0, world.logs
+        ended_s = time.monotonic() - begin
+    verdict = world.verdict()
+    assert verdict.clean, f"{verdict}\n{world.logs}"
+    results.note(
+        f"Alertmanager and SMTP black-holed for {SCALE.black_hole_s:g} s",
+        verdict,
+        matches_waiting=int(found["_waiting"]),
+        connections_tried=hole.accepted,
+        MiB_grown=grown >> 20,
+        s_until_all_was_settled=round(settled_s),
+        s_to_exit=round(ended_s, 1),
+    )
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    """Write events to a file."""
+    file = tmp_path / "events.ndjson"
+    with file.open("wb") as output:
+        output.writelines(one.value + b"\n" for one in generate(SCALE.cost_events, days=2))
+    return file
+
+
+def test_throughput_beside_a_black_hole(events: Path, redis_url: str) -> None:
+    """The shipped rules from a file to standard output, in turn with and without alerts' senders."""
+    folder = events.parent
+    shipped = document.read_file(PIPELINE).value
+    del shipped["tests"], shipped["sources"]
+    shipped["templates"] = str(PIPELINE.parents[1] / "templates")
+    shipped["routes"] = [{"console": {}}]
+    for name in ("kafka", "elasticsearch"):
+        del shipped["connections"][name]
+    (folder / "p.yaml").write_text(json.dumps(shipped))
+    plain = {**os.environ, "REDIS_URL": redis_url} | dict.fromkeys(SHARED, "")
+    runs: dict[bool, list[Cost]] = {True: [], False: []}
+    with BlackHole() as hole:
+        for _ in range(SCALE.cost_rounds):
+            for is_on in (False, True):
+                environment = plain | (into(hole) if is_on else {})
+                runs[is_on].append(cost(folder, events, environment))
+        assert hole.accepted >= SCALE.cost_rounds
+    pairs = list(zip(runs[True], runs[False], strict=True))
+    rate = statistics.median(on.rate / off.rate for on, off in pairs)
+    cpu = statistics.median(on.cpu_us / off.cpu_us for on, off in pairs)
+    assert rate > 0.2, runs  # a stall, not a measurement: the figures are for the table
+    results.note(
+        "Throughput beside a black hole, file to standard output",
+        Verdict(sent=SCALE.cost_events, indexed=SCALE.cost_events),
+        pairs_of_runs=len(pairs),
+        events_per_s_without=round(statistics.median(off.rate for _, off in pairs)),
+        times_that_with=round(rate, 3),
+        times_the_CPU_per_event=round(cpu, 3),
+    )
+
+
+class Cost(NamedTuple):
+    """Of one run, from the first document that comes out to the last."""
+
+    rate: float
+    """Events a second."""
+    cpu_us: float
+    """Of one event."""
+
+
+def cost(folder: Path, events: Path, environment: dict[str, str]) -> Cost:
+    """Run the pipeline over the events, and measure."""
+    command = [sys.executable, "-m", "enricher", "run", "p.yaml", str(events)]
+    if sys.platform == "linux":
+        command = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, *command]
+    with (
+        (folder / "log").open("ab") as log,
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log
+        ) as process,
+    ):
+        assert process.stdout is not None
+        chunk = os.read(process.stdout.fileno(), 1 << 20)
+        begin, busy = time.monotonic(), sum(psutil.Process(process.pid).cpu_times()[:2])
+        first = seen = chunk.count(b"\n")
+        while seen < SCALE.cost_events:
+            chunk = os.read(process.stdout.fileno(), 1 << 20)
+            assert chunk, (folder / "log").read_text()[-2000:]
+            seen += chunk.count(b"\n")
+        seconds = time.monotonic() - begin
+        busy = sum(psutil.Process(process.pid).cpu_times()[:2]) - busy
+        process.stdout.read()
+        assert process.wait(60) == 0
+    count = SCALE.cost_events - first
+    return Cost(count / seconds, busy / count * 1e6)
