@@ -49,7 +49,9 @@ others as a number.
   intervals, while the next one gathers. What is refused for good, and what is too old, is dropped
   and counted; its fingerprints count as never told.
 - **At the end** of a run (SIGTERM), what waits is sent at once, within five seconds and the
-  drain's deadline. What cannot be sent by then is dropped, counted and logged.
+  drain's deadline. What cannot be sent by then is dropped, counted and logged. What waits is in
+  memory: a process that is killed takes it along, for records owe an acknowledgement to their
+  index alone.
 
 Each match is told, suppressed (by its fingerprint), dropped, or waits:
 [the metrics](metrics.md) add up to the matches."""

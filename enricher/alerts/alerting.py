@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 import orjson
 import structlog
 
-from enricher.alerts.alert import Alert
 from enricher.alerts.compiled import Compiled
 from enricher.alerts.counts import Counts
 from enricher.alerts.courier import Courier
@@ -75,21 +74,19 @@ class Alerting:
         self.couriers = Couriers(connections)
         self.unsent: Sequence[str] = ()
         """What is only counted, and what to do about it: said once at the start."""
-        self._alerts: dict[str, Alert] = {}
         self._takers: dict[str, list[Taker]] = {}
         self._notice = Notice()
 
     def adopt(self, alerts: Iterable[Compiled]) -> None:
         """Tell by these alerts from now on; what waits of those that stay waits on."""
         new = {one.alert.name: one for one in alerts}
-        for name in self._alerts.keys() | new.keys():
-            one = new.get(name)
-            if one is None or one.alert != self._alerts.get(name):
-                self._takers[name] = [
-                    *self.replicas.update(name, one),
-                    *self.couriers.update(name, one),
-                ]
-        self._alerts = {name: one.alert for name, one in new.items()}
+        self._takers = {
+            name: [
+                *self.replicas.update(name, new.get(name)),
+                *self.couriers.update(name, new.get(name)),
+            ]
+            for name in dict.fromkeys([*new, *self._takers])
+        }
 
     def take(self, documents: Iterable[Document]) -> None:
         """Note the alerts of settled documents, at once; never raises."""

@@ -13,6 +13,8 @@ from enricher.waiting import Notice
 
 PREFIX = "enricher:told:"
 """Of the keys; what follows is a hash, so that no data of an event is a key."""
+TIMEOUT_S = 2.0
+"""Of one round trip. A look-up has less, since the pipeline waits for it; nothing waits here."""
 AWAY_S = 5.0
 """Seconds in which Redis is not asked once it did not answer."""
 MOST_KEYS = 500
@@ -28,12 +30,11 @@ class Told:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
-        timeout_s = connection.timeout_ms / 1000
         try:
             self._client: Any = Redis.from_url(
                 reveal(connection.url) or "",
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError:  # its text may hold a piece of the password

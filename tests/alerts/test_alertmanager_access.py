@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,8 +14,8 @@ import trustme
 
 from enricher.model import UserError
 from tests.alerts.telling import Telling, until
+from tests.conftest import make_server
 from tests.servers.alertmanager import Alertmanager
-from tests.servers.jars import ServerMissingError
 
 PASSWORD = "pass:word"
 WEB = """\
@@ -39,10 +40,7 @@ def server(
     certificate.private_key_pem.write_to_path(folder / "server.key")
     certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    try:
-        made = Alertmanager(folder, web=WEB)
-    except ServerMissingError as error:
-        pytest.skip(str(error))
+    made = make_server(partial(Alertmanager, web=WEB), folder)
     made.start()
     yield made
     made.stop()

@@ -27,7 +27,7 @@ def redis(valkey: Valkey) -> Iterator[Any]:
 
 
 def telling(folder: Path, valkey: Valkey, mail: Recorder, **alert: Any) -> Telling:
-    connections = {"redis": {"url": valkey.url, "timeout_ms": 200}}
+    connections = {"redis": {"url": valkey.url}}
     return Telling(folder, [{**ALERT, **alert}], {"email": mail}, connections)
 
 
@@ -97,6 +97,7 @@ async def test_while_redis_is_away_memory_knows(
 ) -> None:
     """Killed under load and started again: every user is told once, and nothing waits for it."""
     monkeypatch.setattr(told, "AWAY_S", 0.2)
+    monkeypatch.setattr(told, "TIMEOUT_S", 0.2)
     mail = Recorder()
     used = telling(tmp_path, valkey, mail)
     counts = used.alerting.couriers.counts["Fraud", "email"]

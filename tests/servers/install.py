@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import jars, valkey
+from . import alertmanager, jars, valkey
 
 # One of these is in every Debian and Ubuntu of the last years; the older one comes first, since the servers target it.
 _JDKS = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless")
@@ -26,6 +26,7 @@ def install() -> int:
         print(f"java: {jars.java()}")
         print(f"jars: {jars.resolve()}")
         print(f"valkey: {valkey.program()}")
+        print(f"alertmanager: {alertmanager.program()}")
     except jars.ServerMissingError as error:
         print(error, file=sys.stderr)
         return 1
