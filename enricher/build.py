@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from enricher import __version__, path
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
+from enricher.lookups.store import Lookups, NoLookups
 from enricher.loop import AlertStep, Ending, RouteStep, Step
 from enricher.model import ConfigError, Problem
 from enricher.plan import Clock, Plan
-from enricher.stages.base import Context, Lookups, NoLookups, Stage
+from enricher.stages.base import Context, Stage
 from enricher.template import lenient_renderer
 
 

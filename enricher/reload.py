@@ -14,11 +14,10 @@ import structlog
 from enricher import memory, notify
 from enricher.build import build
 from enricher.config import PipelineConfig
-from enricher.lookups import open_lookups
+from enricher.lookups import Lookups, open_lookups
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
 from enricher.runtime import Runtime
-from enricher.stages.base import Lookups
 
 log = structlog.get_logger(__name__)
 

@@ -18,14 +18,13 @@ from enricher.admin import Address
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build
 from enricher.config import PipelineConfig
-from enricher.lookups import open_lookups
+from enricher.lookups import Lookups, open_lookups
 from enricher.model import Alert, Source, UserError
 from enricher.monitor import watched
 from enricher.reload import Reloader
 from enricher.runtime import Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.file import FileSource
-from enricher.stages.base import Lookups
 from enricher.words import suggest
 
 log = structlog.get_logger(__name__)
@@ -48,10 +47,10 @@ class Options(NamedTuple):
     """Whether a changed file is enough for a reload."""
 
 
-def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None = None) -> Runtime:
+def assemble(config: PipelineConfig, options: Options, lookups: Lookups) -> Runtime:
     """Build everything that a run needs; nothing is connected yet. Raises UserError."""
     connections = config.pipeline.connections
-    plan = build(config, lookups or open_lookups(connections.redis))
+    plan = build(config, lookups)
     folder = config.pipeline.templates
     setting = Setting(connections, folder and config.folder / folder)
     names = {route.sink for route in config.pipeline.routes}
@@ -66,6 +65,7 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None =
             pipeline=config.label,
         ),
         budget=Budget(options.budget_bytes),
+        lookups=lookups,
         on_alert=options.on_alert,
         drain_s=options.drain_s,
         pipeline=config.pipeline.name,

@@ -6,67 +6,38 @@ touches the network.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from enricher.connections.redis import RedisConnection
+from enricher.connections.settings import (
+    ESCAPES,
+    STRICT,
+    Addresses,
+    File,
+    Secret,
+    Text,
+    check_files,
+    is_url,
+    reveal,
+    tls,
 )
 
-from enricher.document import MISSING
-from enricher.model import UserError
-
-if TYPE_CHECKING:
-    import ssl
-
-STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-"""Unknown fields are refused, and an error never repeats a value that may be a secret."""
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-def _is_url(text: str, schemes: tuple[str, ...], *, needs_port: bool = False) -> bool:
-    """Say whether a text can be used; what is wrong is not told, for it may be a secret."""
-    if text.startswith(MISSING):
-        return True
-    if any(map(str.isspace, text)):
-        return False
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme not in schemes or "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        return False  # an @ there was one of the password, which began before
-    has_place = bool(parts.hostname or (parts.scheme == "unix" and parts.path))
-    return has_place and (port is not None or not needs_port)
-
-
-_ESCAPES = "in a password write , : / @ ? # % as %2C %3A %2F %40 %3F %23 %25"
-
-
-Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
-Secret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
-Text = Annotated[str | None, BeforeValidator(_empty_is_none)]
-File = Annotated[Path | None, BeforeValidator(_empty_is_none)]
-
-
-def reveal(secret: SecretStr | None) -> str | None:
-    """Give a secret's text, for the client that needs it and nobody else."""
-    return secret.get_secret_value() if secret else None
+__all__ = [
+    "STRICT",
+    "Addresses",
+    "AlertmanagerConnection",
+    "Connections",
+    "ElasticsearchConnection",
+    "File",
+    "KafkaConnection",
+    "RedisConnection",
+    "Secret",
+    "SmtpConnection",
+    "Text",
+    "reveal",
+]
 
 
 class KafkaConnection(BaseModel):
@@ -110,32 +81,10 @@ class KafkaConnection(BaseModel):
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = reveal(self.sasl_password)
         if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = self._tls()
+            options["ssl_context"] = tls(
+                "kafka", self.ca_file, self.certificate_file, self.key_file
+            )
         return options
-
-    def _tls(self) -> ssl.SSLContext:
-        import ssl
-
-        files = {"ca_file": self.ca_file, "certificate_file": self.certificate_file}
-        _check_files("kafka", files | {"key_file": self.key_file})
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.certificate_file:
-                context.load_cert_chain(self.certificate_file, self.key_file)
-        except ssl.SSLError as error:
-            reason = error.reason or "not PEM"
-            raise UserError(f"connections.kafka: a TLS file cannot be used: {reason}") from None
-        return context
-
-
-def _check_files(connection: str, files: dict[str, Path | None]) -> None:
-    for name, file in files.items():
-        try:
-            if file:
-                file.open("rb").close()
-        except OSError as error:
-            where = f"connections.{connection}.{name}"
-            raise UserError(f"{where}: {file} cannot be read: {error.strerror}") from None
 
 
 class ElasticsearchConnection(BaseModel):
@@ -160,9 +109,9 @@ class ElasticsearchConnection(BaseModel):
     @field_validator("hosts")
     @classmethod
     def _are_urls(cls, values: list[str] | None) -> list[str] | None:
-        if not all(_is_url(value, ("http", "https"), needs_port=True) for value in values or ()):
+        if not all(is_url(value, ("http", "https"), needs_port=True) for value in values or ()):
             raise ValueError(
-                f"a host is a URL with a port, such as https://localhost:9200; {_ESCAPES}"
+                f"a host is a URL with a port, such as https://localhost:9200; {ESCAPES}"
             )
         return values
 
@@ -177,7 +126,7 @@ class ElasticsearchConnection(BaseModel):
 
         Raises UserError for an unusable TLS file.
         """
-        _check_files("elasticsearch", {"ca_file": self.ca_file})
+        check_files("elasticsearch", {"ca_file": self.ca_file})
         options: dict[str, Any] = {
             "hosts": self.hosts,
             "request_timeout": self.timeout_s,
@@ -194,28 +143,6 @@ class ElasticsearchConnection(BaseModel):
             if self.ca_file:
                 options["ca_certs"] = str(self.ca_file)
         return options
-
-
-class RedisConnection(BaseModel):
-    """A Redis or Valkey server, or (with `file`) a file of `{"key": …, "value": …}` lines."""
-
-    model_config = STRICT
-    url: Secret = Field(default=None, description="`redis://` or `rediss://`; may hold a password.")
-    timeout_ms: int = Field(default=50, gt=0, description="Of one round trip, in milliseconds.")
-    file: File = Field(default=None, description="A file that stands in for a server.")
-
-    @field_validator("url")
-    @classmethod
-    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not _is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
-            raise ValueError(f"a URL is wanted, such as redis://localhost:6379/0; {_ESCAPES}")
-        return value
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> RedisConnection:
-        if self.url is not None and self.file is not None:
-            raise ValueError("give either url or file")
-        return self
 
 
 class AlertmanagerConnection(BaseModel):
