@@ -30,9 +30,9 @@ class Lookup(Stage):
     too. A key that the store does not know, or whose fields are missing, changes nothing. A
     value that is no JSON object is a failure.
 
-    While Redis is away, what was known of a key still answers, however old; for any other key
-    that is a failure, or (`on_unavailable: wait`) the records wait. A server that failed three
-    times in a row is not waited for any more; it is asked again, aside, until it answers.
+    While Redis is away, what was known of a key answers, however old; for any other key that is a
+    failure. With `on_unavailable: wait` the records wait instead, for a fresh answer. A server that
+    failed three times in a row is left alone, and asked again aside until it answers.
 
     `from: file` looks into a table instead: CSV with a header, or JSON lines. It is read when the
     pipeline starts, and again when it changes.
@@ -82,7 +82,8 @@ class Lookup(Stage):
         default=None, description="The table's column, or its objects' field, that holds the key."
     )
     hash: bool = Field(
-        default=False, description="Whether hashes are stored, not texts of JSON; all are texts."
+        default=False,
+        description="Whether hashes are stored, and not JSON; their values are texts.",
     )
     fields: list[str] = Field(
         default_factory=list, description="Those of the object that are wanted; all if not given."
@@ -100,7 +101,7 @@ class Lookup(Stage):
     )
     on_unavailable: Literal["tag", "wait"] = Field(
         default="tag",
-        description="While Redis is away and a key is not known: fail, or wait until it is back.",
+        description="While Redis is away: answer from what was known, else fail; or wait for it.",
     )
     max_key_bytes: int = Field(default=512, gt=0, description="A longer key is a failure.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ class Model:
 
 
 @given(steps)
-def test_against_a_model(made: list[tuple]) -> None:
+def test_against_a_model(made: list[tuple[Any, ...]]) -> None:
     """What is fresh is the last answer and no older than it may be; what is young enough is fresh;
     what is known is what there is room for, the newest."""
     model = Model()

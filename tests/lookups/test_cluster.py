@@ -38,7 +38,7 @@ class Nodes:
 
     def __init__(self, cluster: ValkeyCluster) -> None:
         self.servers = cluster.nodes
-        self.clients = [Redis.from_url(node.url) for node in cluster.nodes]
+        self.clients: list[Any] = [Redis.from_url(node.url) for node in cluster.nodes]
         self.ids = [
             str(client.execute_command("CLUSTER", "MYID").decode()) for client in self.clients
         ]

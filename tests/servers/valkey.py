@@ -5,12 +5,12 @@ import socket
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 
 from .jars import ServerMissingError
 from .process import Server, free_ports
-
 
 SLOTS = 16_384
 
@@ -81,7 +81,7 @@ class ValkeyCluster:
         """Start the servers, give each its slots, and wait until they agree."""
         for node in self.nodes:
             node.start()
-        clients = [Redis.from_url(node.url) for node in self.nodes]
+        clients: list[Any] = [Redis.from_url(node.url) for node in self.nodes]
         per_node = SLOTS // len(clients) + 1
         for number, client in enumerate(clients):
             first, last = number * per_node, min(SLOTS, (number + 1) * per_node) - 1
