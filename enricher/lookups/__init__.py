@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import structlog
-
 from enricher.connections import RedisConnection
-from enricher.lookups.cluster import ClusterLookups
 from enricher.lookups.file import FileLookups, read_lookups
-from enricher.lookups.redis import RedisLookups
 from enricher.lookups.store import Lookups, NoLookups
 
-__all__ = ["FileLookups", "Lookups", "NoLookups", "RedisLookups", "open_lookups", "read_lookups"]
-
-log = structlog.get_logger(__name__)
+__all__ = ["FileLookups", "Lookups", "NoLookups", "open_lookups", "read_lookups"]
 
 
 def open_lookups(connection: RedisConnection | None) -> Lookups:
@@ -21,8 +15,13 @@ def open_lookups(connection: RedisConnection | None) -> Lookups:
         return FileLookups(read_lookups(connection.file))
     if connection is None or connection.url is None:
         return NoLookups()
+    from enricher.lookups.cluster import ClusterLookups
+    from enricher.lookups.redis import RedisLookups
+
     if connection.is_unverified:
-        log.warning(
+        import structlog
+
+        structlog.get_logger(__name__).warning(
             "connections.redis: certificates are not verified, anybody may answer in its place; "
             "leave verify_certificates out"
         )

@@ -50,7 +50,9 @@ def read_lookups(file: Path) -> dict[str, bytes]:
                     entry = orjson.loads(line)
                     value = entry["value"]
                     values[entry["key"]] = (
-                        value.encode() if isinstance(value, str) else orjson.dumps(value)
+                        value.encode()
+                        if isinstance(value, str)
+                        else b"".join((orjson.dumps(value), b""))  # copied to its size
                     )
     except OSError as error:
         raise UserError(f"lookups {file} cannot be read: {error.strerror}") from None

@@ -37,9 +37,14 @@ def read_table(file: Path, key_field: str, fields: Collection[str] = ()) -> dict
         return dict(rows)
     wanted = frozenset(fields)
     return {
-        key: orjson.dumps({n: v for n, v in orjson.loads(row).items() if n in wanted})
+        key: _written({n: v for n, v in orjson.loads(row).items() if n in wanted})
         for key, row in rows
     }
+
+
+def _written(row: dict[str, Any]) -> bytes:
+    """Write a row as JSON that takes its size: what orjson gives is part of a larger buffer."""
+    return b"".join((orjson.dumps(row), b""))
 
 
 def _rows(file: Path, key_field: str) -> Iterator[tuple[str, bytes]]:
@@ -87,7 +92,7 @@ def _cells(file: Path, key_field: str, delimiter: str) -> Iterator[tuple[str, by
                         f"{where}: {len(row)} cells, the header has {len(header)} columns"
                     )
                 cells = {name: cell for name, cell in zip(header, row, strict=True) if cell}
-                yield _key(row[at], f'{where}: "{key_field}"'), orjson.dumps(cells)
+                yield _key(row[at], f'{where}: "{key_field}"'), _written(cells)
         except csv.Error as error:
             raise ValueError(f"{file}:{reader.line_num}: {error}") from None
         except UnicodeDecodeError:

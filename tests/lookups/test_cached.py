@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from redis import Redis
 
 from enricher.connections import RedisConnection
-from enricher.lookups import RedisLookups
 from enricher.lookups.cache import Cache, Found
 from enricher.lookups.cached import CachedStore
+from enricher.lookups.redis import RedisLookups
 from enricher.lookups.store import Answer
 from enricher.lookups.value import parse
 

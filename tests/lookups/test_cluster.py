@@ -13,8 +13,8 @@ from redis import Redis
 from redis.crc import key_slot
 
 from enricher.connections import RedisConnection
-from enricher.lookups import RedisLookups
 from enricher.lookups.cluster import ClusterLookups
+from enricher.lookups.redis import RedisLookups
 from enricher.model import Unavailable
 from tests.servers.valkey import Valkey, ValkeyCluster
 

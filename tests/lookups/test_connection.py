@@ -13,7 +13,8 @@ import trustme
 from pydantic import SecretStr, ValidationError
 
 from enricher.connections import RedisConnection
-from enricher.lookups import RedisLookups, open_lookups
+from enricher.lookups import open_lookups
+from enricher.lookups.redis import RedisLookups
 from enricher.lookups.store import Answer
 from enricher.model import Unavailable, UserError
 from tests.servers.relay import Relay

@@ -11,11 +11,11 @@ from enricher.connections import RedisConnection
 from enricher.lookups import (
     FileLookups,
     NoLookups,
-    RedisLookups,
     open_lookups,
     read_lookups,
 )
 from enricher.lookups.cluster import ClusterLookups
+from enricher.lookups.redis import RedisLookups
 from enricher.model import UserError
 
 

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from enricher.connections import RedisConnection
-from enricher.lookups import RedisLookups
 from enricher.lookups.breaker import FAILURES
+from enricher.lookups.redis import RedisLookups
 from enricher.lookups.store import Answer
 from enricher.model import Failure, Unavailable
 from tests.servers.relay import Relay

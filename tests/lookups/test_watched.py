@@ -15,8 +15,8 @@ from enricher.build import build
 from enricher.config import load
 from enricher.connections import RedisConnection
 from enricher.health import Health
-from enricher.lookups import RedisLookups
 from enricher.lookups.breaker import FAILURES
+from enricher.lookups.redis import RedisLookups
 from enricher.model import Record
 from tests.test_metrics import scrape
 from tests.test_runtime import Run, until
