@@ -65,7 +65,7 @@ async def _measure(url: str, client: Any, batches: Batches, folder: Path) -> dic
     memory.settle()
     await _process(whole, batches)
     (keyed,) = (step.function for step in whole.steps if hasattr(step.function, "asked"))
-    asked: Any = keyed.asked  # type: ignore[union-attr]
+    asked: Any = keyed.asked
     figures = {
         "batches": len(batches),
         "commands": client.info("commandstats")["cmdstat_mget"]["calls"],
@@ -76,23 +76,18 @@ async def _measure(url: str, client: Any, batches: Batches, folder: Path) -> dic
     known = batches[:KNOWN]
     best = await _best(known, whole, nobody, without)
     await store.close()
-    floor = best.pop()
-    micro = [seconds / (KNOWN * BATCH) * 1e6 for seconds in (best[0] - best[2], best[1] - best[2])]
-    figures |= {
-        "cost_us": micro[0],
-        "asking_us": micro[1],
-        "floor_us": floor / (KNOWN * BATCH) * 1e6,
-    }
-    return figures
+    each = [seconds / (KNOWN * BATCH) * 1e6 for seconds in best]
+    costs = {"cost_us": each[0] - each[2], "asking_us": each[1] - each[2], "floor_us": each[3]}
+    return figures | costs
 
 
 async def _best(batches: Batches, *plans: Plan) -> list[float]:
-    """Give the least seconds that each plan took, and the codec: what disturbs only adds to them."""
-    times: list[list[float]] = []
+    """Give the least seconds that each plan took, and the codec: a disturbance only adds to it."""
     for plan in plans:
         await _process(plan, batches)
-    for _ in range(ROUNDS):
-        times.append([*[await _process(plan, batches) for plan in plans], _floor(batches)])
+    times = [
+        [*[await _process(plan, batches) for plan in plans], _floor(batches)] for _ in range(ROUNDS)
+    ]
     return [min(each) for each in zip(*times, strict=True)]
 
 
@@ -145,24 +140,26 @@ def table(kind: str) -> dict[str, float]:
     return {"rows": len(rows), "seconds": seconds, "mib": taken / 2**20, "file_mib": file_mib}
 
 
-def main() -> None:
-    """Print the figures."""
+def rows() -> list[tuple[str, str, str]]:
+    """Give the figures as rows of a table."""
+    found = run(200_000)
+    made = [
+        (
+            f"look-ups: Redis commands, {found['batches']} batches, {found['users']:,} users",
+            f"{found['commands']}",
+            "",
+        )
+    ]
+    for name, what in (("cost_us", "answers known"), ("asking_us", "nobody known")):
+        ratio = found[name] / found["floor_us"]
+        made.append((f"  the stage, {what}", f"{found[name]:.2f} µs", f"{ratio:.2f}×"))
     for kind in ("csv", "jsonl"):
         read = table(kind)
-        print(
-            f"a table of {read['rows']:,} rows ({kind}, {read['file_mib']:.0f} MiB): "
-            f"{read['seconds']:.1f} s, {read['mib']:.0f} MiB"
-        )
-    found = run(200_000)
-    print(
-        f"{found['users']:,} users, {found['batches']} batches: {found['commands']} commands; "
-        f"{found['from_cache']:,} events answered by the cache, {found['from_store']:,} by Valkey"
-    )
-    for name in ("cost_us", "asking_us"):
-        what = {"cost_us": "the stage, all known", "asking_us": "  the same where nobody is known"}
-        ratio = found[name] / found["floor_us"]
-        print(f"{what[name]}: {found[name]:.2f} µs an event, {ratio:.2f}× the codec floor")
+        figure = f"{read['seconds']:.1f} s, {read['mib']:.0f} MiB"
+        made.append((f"  a table of {read['rows']:,} rows, {kind}", figure, ""))
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    for what, figure, ratio in rows():
+        print(f"{what:<60}{figure:>18}{ratio:>9}")
