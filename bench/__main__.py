@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import endtoend, inprocess
+from bench import endtoend, inprocess, lookup
 
 ENRICHER = str(Path(sys.executable).with_name("enricher"))
 
@@ -34,6 +34,8 @@ def main() -> None:
     row("payments pipeline, in process", f"{plan['event_us']:.2f} µs", f"{plan['ratio']:.1f}×")
     for name, ratio in plan["by_stage"].items():
         row(f"  {name} (alone)", f"{ratio * floor:.2f} µs", f"{ratio:.2f}×")
+    for name, figure, ratio in lookup.rows():
+        row(name, figure, ratio)
     daemon = endtoend.run(120_000)
     row(
         "Kafka → Elasticsearch, client CPU an event",
@@ -53,7 +55,7 @@ def main() -> None:
 
 def row(name: str, figure: str, ratio: str) -> None:
     """Print one line of the table."""
-    print(f"{name:<46}{figure:>18}{ratio:>9}", flush=True)
+    print(f"{name:<56}{figure:>18}{ratio:>9}", flush=True)
 
 
 if __name__ == "__main__":

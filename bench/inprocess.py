@@ -11,7 +11,7 @@ from enricher.cli.bench import BATCH, measure
 from enricher.cli.generate import user_lines
 from enricher.config import load
 from enricher.generator import generate
-from enricher.lookups import FileLookups
+from enricher.lookups import FileLookups, read_lookups
 from enricher.model import Record
 
 PIPELINE = Path("pipelines/payments.yaml")
@@ -22,7 +22,7 @@ def run(count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         users = Path(folder, "users.ndjson")
         users.write_bytes(b"".join(user_lines(1)))
-        plan = build(load(PIPELINE, connections={}), FileLookups(users))
+        plan = build(load(PIPELINE, connections={}), FileLookups(read_lookups(users)))
     records = [
         Record(e.value, f"{e.topic}-0-{n}-{e.timestamp}", e.timestamp, f"{e.topic}/0", n, e.key)
         for n, e in enumerate(generate(count, days=1))

@@ -12,10 +12,11 @@ from enricher.alerts.digest import Sender
 from enricher.alerts.senders import NEEDS, SENDERS, BuildSender, Setting
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
+from enricher.lookups.store import Lookups, NoLookups
 from enricher.loop import AlertStep, Ending, RouteStep, Step
 from enricher.model import ConfigError, Problem, UserError
 from enricher.plan import Clock, Plan
-from enricher.stages.base import Context, Lookups, NoLookups, Stage
+from enricher.stages.base import Context, Stage
 from enricher.template import lenient_renderer
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from enricher import __version__
 from enricher.alerts.alerting import Alerting
 from enricher.model import DeadLetterSink, Progress, Sink, Source
 from enricher.pulse import Pulse
 from enricher.runtime import Runtime
+
+if TYPE_CHECKING:
+    from enricher.lookups.cached import CachedStore
+    from enricher.lookups.server import RedisServer
 
 
 @dataclass(slots=True)
@@ -35,6 +39,7 @@ class Health:
         """Say why records do not flow, or would not; empty when the run is ready."""
         stopping = ["stopping"] if self.stopping.is_set() else []
         blocked = [one.blocked for one in (*self.outputs.values(), *self.runtime.sources)]
+        blocked += [one.blocked for one in lookups(self.runtime).values()]
         found = [*stopping, *filter(None, blocked)]
         if not self.runtime.opened and not found:
             found.append("sinks: not connected yet")
@@ -63,6 +68,18 @@ class Health:
             "longest_stall_s": round(self.pulse.longest_s, 4),
             "sources": {source.name: _source_status(source) for source in runtime.sources},
             "sinks": {name: _sink_status(sink) for name, sink in self.outputs.items()},
+            "lookups": {
+                name: {"blocked": one.blocked, **asdict(one.answered)}
+                for name, one in lookups(runtime).items()
+            },
+            "redis": {
+                one.name: {
+                    "away": one.breaker.reason,
+                    "round_trips": one.round_trips,
+                    "failures": one.failures,
+                }
+                for one in servers(runtime)
+            },
             "reloads": {
                 "ok": runtime.reloads.ok,
                 "failed": runtime.reloads.failed,
@@ -82,6 +99,17 @@ def counts(source: Source) -> dict[str, int]:
     """Give what a source counts, by name, where it does."""
     kept = getattr(source, "counts", None)
     return {} if kept is None else asdict(kept)
+
+
+def lookups(runtime: Runtime) -> dict[str, CachedStore]:
+    """Give what the look-ups of the plan of now ask, by the name of their stage."""
+    steps = getattr(runtime.plan, "steps", ())
+    return {one.name: one.function.asked for one in steps if hasattr(one.function, "asked")}
+
+
+def servers(runtime: Runtime) -> list[RedisServer]:
+    """Give the servers of Redis that are asked, where there are some."""
+    return list(getattr(runtime.lookups, "servers", ()))
 
 
 def _source_status(source: Source) -> dict[str, Any]:

@@ -7,7 +7,7 @@ time, if it can be read, else `DEFAULT_TIMESTAMP`: a test says the same on every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import orjson
 from enricher import path, template
 from enricher.build import build
 from enricher.config import Expectation, InlineTest, PipelineConfig
+from enricher.lookups.store import Answer
 from enricher.model import (
     ConfigError,
     DeadLetter,
@@ -81,10 +82,17 @@ class TestLookups:
     def __init__(self) -> None:
         self.values: Mapping[str, Any] = {}
 
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
+    async def get_many(
+        self,
+        keys: Sequence[str],
+        hash_fields: Sequence[str] | None = None,  # noqa: ARG002 - the protocol's
+    ) -> list[Answer]:
         """Give the stored values; a text stands for its raw bytes, so that it may be broken."""
         found = (self.values.get(key) for key in keys)
         return [None if value is None else as_bytes(value) for value in found]
+
+    async def close(self) -> None:
+        """Free nothing."""
 
 
 async def run_tests(

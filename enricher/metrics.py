@@ -6,7 +6,8 @@ Nothing is counted for Prometheus' sake; a scrape reads the counters that the ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -20,9 +21,12 @@ from prometheus_client.registry import Collector
 
 from enricher import __version__
 from enricher.alerts.alerting import Account, Way
-from enricher.health import Health, counts, progress
+from enricher.health import Health, counts, lookups, progress, servers
 from enricher.histogram import Histogram
 from enricher.model import Progress
+
+if TYPE_CHECKING:
+    from enricher.lookups.server import RedisServer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ERRORS = 200
@@ -115,6 +119,22 @@ def _reloads(health: Health) -> Samples:
 def _last_reload(health: Health) -> Samples:
     at = health.runtime.reloads.last_time
     return [] if at is None else [((), at)]
+
+
+def _looked_up(health: Health) -> Samples:
+    return [
+        ((stage, by), count)
+        for stage, one in lookups(health.runtime).items()
+        for by, count in asdict(one.answered).items()
+    ]
+
+
+def _of_servers(read: Callable[[RedisServer], float]) -> Callable[[Health], Samples]:
+    return lambda health: [((one.name,), read(one)) for one in servers(health.runtime)]
+
+
+def _unverified(health: Health) -> Samples:
+    return [(("redis",), 1)] if getattr(health.runtime.lookups, "is_unverified", False) else []
 
 
 def _build(health: Health) -> Samples:
@@ -245,6 +265,26 @@ FAMILIES: tuple[Family, ...] = (
     Family("enricher_kafka_out_of_range_total", "counter", ("source",),
            "Committed offsets that the log no longer had: records were deleted unread.",
            _of_sources("out_of_range")),
+    Family("enricher_lookup_events_total", "counter", ("stage", "answered_by"),
+           "Events that had a key: answered by the cache, by the store, by a stale answer while "
+           "the store is away, or by nobody, which is a failure. A reload begins anew.",
+           _looked_up),
+    Family("enricher_lookup_waiting", "gauge", ("stage",),
+           "1 while records wait for the store of a look-up.",
+           lambda h: [((name,), one.blocked is not None)
+                      for name, one in lookups(h.runtime).items()]),
+    Family("enricher_redis_round_trips_total", "counter", ("server",),
+           "Times that a server was asked, with all keys of a batch at once.",
+           _of_servers(lambda one: one.round_trips)),
+    Family("enricher_redis_failures_total", "counter", ("server",),
+           "Those of them that were not answered in time, or refused.",
+           _of_servers(lambda one: one.failures)),
+    Family("enricher_redis_circuit_open", "gauge", ("server",),
+           "1 while nothing is asked because several attempts in a row failed.",
+           _of_servers(lambda one: one.breaker.reason is not None)),
+    Family("enricher_tls_unverified", "gauge", ("connection",),
+           "1 where certificates are not verified: anybody may stand in for the server.",
+           _unverified),
     Family("enricher_event_loop_stall_seconds", "histogram", (),
            "How late the event loop was, measured every 50 ms.",
            lambda h: [((), h.pulse.lateness)]),

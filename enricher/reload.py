@@ -16,11 +16,10 @@ from enricher.alerts.alerting import Alerting
 from enricher.alerts.compiled import Compiled
 from enricher.build import build, build_alerts
 from enricher.config import PipelineConfig
-from enricher.lookups import open_lookups
+from enricher.lookups import Lookups, open_lookups
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
 from enricher.runtime import Runtime
-from enricher.stages.base import Lookups
 
 log = structlog.get_logger(__name__)
 

@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Protocol
 
 from enricher.budget import Budget
+from enricher.lookups.store import Lookups, NoLookups
 from enricher.model import (
     DeadLetter,
     DeadLetterSink,
@@ -59,11 +60,14 @@ class Runtime:
     sinks: Mapping[str, Sink]
     dead_letters: DeadLetterSink
     budget: Budget
+    lookups: Lookups = field(default_factory=NoLookups)
+    """What the plan asks; closed in the end."""
     tally: Tally = field(default_factory=Tally)
     on_alerts: Callable[[Sequence[Document]], None] | None = None
     """Gets the documents of a settled delivery that alerts matched; never waits."""
     drain_s: float = 30.0
-    """How long the deliveries under way may take once reading has stopped."""
+    """How long the deliveries under way may take once reading has stopped: what waits in the
+    plan, and what is being written."""
     pipeline: str = ""
     """Name of the plan, for whoever watches; so are the rest."""
     digest: str = ""
@@ -78,7 +82,10 @@ class Runtime:
     """Set while no delivery is between the gate and its end."""
     _gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while what the sources yield may go on to the plan."""
-    _ending: bool = False
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once reading stops."""
+    _ended_at: float | None = None
+    """By the clock of the loop."""
 
     def __post_init__(self) -> None:
         """Begin with the gate open and nothing under way."""
@@ -93,7 +100,7 @@ class Runtime:
         """
         try:
             while True:
-                if not self._ending:
+                if not self._ended.is_set():
                     self._gate.clear()
                 await self._quiet.wait()
                 if all([await source.commit() for source in self.sources]):
@@ -114,6 +121,7 @@ class Runtime:
             ExceptionGroup: of what a source, a sink or the plan could not go on from.
         """
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.lookups.close)
             outputs: list[Sink | DeadLetterSink] = [*self.sinks.values(), self.dead_letters]
             for sink in outputs:
                 stack.push_async_callback(sink.close)
@@ -122,33 +130,46 @@ class Runtime:
             self.opened = True
             for source in self.sources:
                 stack.push_async_callback(source.close)
-            await self._read(stopping)
-            return await self._drain()
+            is_all_enriched = await self._read(stopping)
+            return await self._drain() and is_all_enriched
 
     @property
     def in_flight(self) -> int:
         """Deliveries that are read and not settled."""
         return len(self._settling)
 
-    async def _read(self, stopping: asyncio.Event) -> None:
-        """Read until every source has ended; one that fails ends the others in order."""
-        stopper = asyncio.create_task(self._stop_when(stopping))
+    async def _read(self, stopping: asyncio.Event) -> bool:
+        """Read until every source has ended; one that fails ends the others in order.
+
+        Returns whether each did by itself; False where the drain's deadline passed before that.
+        """
+        stoppers = [asyncio.create_task(self._stop_when(stopping))]
         readers = [asyncio.create_task(self._pump(source)) for source in self.sources]
+        stoppers.append(asyncio.create_task(self._give_up(readers)))
         for reader in readers:
             reader.add_done_callback(self._note_failure)
         try:
             await asyncio.wait(readers)
+            return not any(reader.cancelled() for reader in readers)
         finally:
-            for task in (stopper, *readers):
+            for task in (*stoppers, *readers):
                 task.cancel()
-            await asyncio.wait([stopper, *readers])
+            await asyncio.wait([*stoppers, *readers])
 
     async def _stop_when(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
         self._stop_reading()
 
+    async def _give_up(self, readers: Sequence[asyncio.Task[None]]) -> None:
+        """End what still waits in the plan at the deadline: it is not acknowledged."""
+        await self._ended.wait()
+        await asyncio.sleep(self.drain_s)
+        for reader in readers:
+            reader.cancel()
+
     def _stop_reading(self) -> None:
-        self._ending = True
+        self._ended.set()
+        self._ended_at = self._ended_at or asyncio.get_running_loop().time()
         self._gate.set()
         for source in self.sources:
             source.stop()
@@ -218,7 +239,9 @@ class Runtime:
         """Wait for what is under way. Returns whether it all got done within `drain_s`."""
         late: set[asyncio.Task[None]] = set()
         if self._settling:
-            _, late = await asyncio.wait(set(self._settling), timeout=self.drain_s)
+            now = asyncio.get_running_loop().time()
+            left_s = self.drain_s - (now - (self._ended_at or now))
+            _, late = await asyncio.wait(set(self._settling), timeout=max(0.0, left_s))
             for task in late:
                 task.cancel()
             if late:

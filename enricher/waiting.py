@@ -9,10 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -52,7 +48,9 @@ class Notice:
         # Texts carry a server's reason and so have no bound of their own.
         self._last = {old: at for old, at in self._last.items() if now - at < self._every_s}
         self._last[text] = now
-        log.error(text)
+        import structlog  # whoever only checks a pipeline never gets here
+
+        structlog.get_logger(__name__).error(text)
 
 
 def retry_after_s(header: str | None) -> float:
@@ -92,8 +90,10 @@ async def surely(what: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             return await work()
-        except Exception:
-            log.exception("begins anew", work=what)
+        except Exception:  # noqa: BLE001 - it is told, and begun anew
+            import structlog
+
+            structlog.get_logger(__name__).exception("begins anew", work=what)
             await asyncio.sleep(AGAIN_S)
 
 

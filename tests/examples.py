@@ -1,7 +1,6 @@
 """Runs the examples that stages carry, on the plan that the daemon runs."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +8,10 @@ import orjson
 import yaml
 
 from enricher import build, config, document
+from enricher.lookups import FileLookups
 from enricher.model import Document, Record
 from enricher.stages import STAGES
 from enricher.stages.base import Example, Stage
-
-
-class StoredLookups:
-    """Stands in for Redis with the values of one example."""
-
-    lasting = False
-
-    def __init__(self, values: Mapping[str, bytes]) -> None:
-        self.values = values
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        return [self.values.get(key) for key in keys]
 
 
 def pipeline_of(stage: type[Stage], example: Example) -> dict[str, Any]:
@@ -42,7 +30,7 @@ def run(stage: type[Stage], example: Example, folder: Path) -> dict[str, Any]:
     """Give what a pipeline file with an example's stage makes of the example's event."""
     file = folder / "example.yaml"
     file.write_text(yaml.safe_dump(pipeline_of(stage, example)))
-    plan = build.build(config.load(file), StoredLookups(example.lookups))
+    plan = build.build(config.load(file), FileLookups(example.lookups))
     record = Record(orjson.dumps(example.given), "id", None, "file", 0)
     [outcome] = asyncio.run(plan.process([record]))
     assert isinstance(outcome, Document), outcome

@@ -95,8 +95,8 @@ def test_a_bet_that_is_always_lost_is_given_up(tmp_path: Path) -> None:
     ("stages", "rest"),
     [
         ("  - set: {fields: {a: null}}", ""),
-        ("  - lookup: {key: '{b}', target: c}", ""),
-        ("  - set: {fields: {user: '{x}'}}\n  - lookup: {key: '{user}', target: c}", ""),
+        ("  - lookup: {key: 'k:{b}', target: c}", ""),
+        ("  - set: {fields: {user: '{x}'}}\n  - lookup: {key: 'k:{user}', target: c}", ""),
     ],
 )
 def test_what_cannot_be_overlaid_goes_the_plain_way(tmp_path: Path, stages: str, rest: str) -> None:

@@ -19,30 +19,15 @@ from enricher.config import load
 from enricher.generator import DEAD_LETTER_CASES, generate, hostile, users
 from enricher.generator.hostile import CASES
 from enricher.inline_tests import run_tests
-from enricher.model import DeadLetter, Document, Outcome, Record, Unavailable
+from enricher.model import DeadLetter, Document, Outcome, Record
 from enricher.plan import Plan
 
+from .lookups.stores import Store
 from .oracle import expected
 
 PIPELINE = Path(__file__).parent.parent / "pipelines" / "payments.yaml"
 USERS = dict(users())
 OF_THE_RUN = {"processed_at", "processing_node", "enricher_version"}
-
-
-class Store:
-    """Answers as Redis would, or is away."""
-
-    lasting = False
-
-    def __init__(self, *, away: bool = False) -> None:
-        self.away = away
-        self.asked: list[list[str]] = []
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        self.asked.append(keys)
-        if self.away:
-            raise Unavailable("redis cannot be asked: TimeoutError")
-        return [USERS.get(key) for key in keys]
 
 
 def plan_with(store: Store) -> Plan:
@@ -111,7 +96,7 @@ def test_generated_events_follow_the_rules_to_the_letter() -> None:
         Record(event.value, f"id-{number}", event.timestamp, f"{event.topic}/0", number)
         for number, event in enumerate(generate(20_000))
     ]
-    outcomes = process(plan_with(Store()), records)
+    outcomes = process(plan_with(Store(USERS)), records)
     for record, outcome in zip(records, outcomes, strict=True):
         check(record, outcome)
     documents = [outcome for outcome in outcomes if isinstance(outcome, Document)]
@@ -131,7 +116,7 @@ def test_other_seasons_and_files() -> None:
         for number, event in enumerate(generate(500, seed=2, start=start, days=35))
         for timestamp in (event.timestamp, None)
     ]
-    for record, outcome in zip(records, process(plan_with(Store()), records), strict=True):
+    for record, outcome in zip(records, process(plan_with(Store(USERS)), records), strict=True):
         check(record, outcome)
 
 
@@ -143,7 +128,7 @@ def test_replay_differs_in_the_time_of_processing_only() -> None:
     ]
 
     def once() -> list[tuple[object, ...]]:
-        done = process(plan_with(Store()), records)
+        done = process(plan_with(Store(USERS)), records)
         return [
             (one.index, one.id, {**orjson.loads(one.body), "processed_at": None}, one.alerts)
             for one in done
@@ -161,8 +146,10 @@ def test_redis_away_is_tagged_and_nothing_else() -> None:
         Record(event.value, f"id-{number}", event.timestamp, "t/0", number)
         for number, event in enumerate(generate(300))
     ]
-    there = process(plan_with(Store()), records)
-    away = process(plan_with(Store(away=True)), records)
+    there = process(plan_with(Store(USERS)), records)
+    store = Store(USERS)
+    store.is_away = True
+    away = process(plan_with(store), records)
     for record, one, other in zip(records, there, away, strict=True):
         assert isinstance(one, Document)
         assert isinstance(other, Document)
@@ -179,7 +166,7 @@ def test_redis_away_is_tagged_and_nothing_else() -> None:
 
 def test_users_are_asked_once_a_batch() -> None:
     """One question a batch, each key once."""
-    store = Store()
+    store = Store(USERS)
     records = [
         Record(event.value, f"id-{number}", event.timestamp, "t/0", number)
         for number, event in enumerate(generate(1000))
@@ -199,7 +186,7 @@ def hostile_records() -> list[tuple[str, Record]]:
 def test_hostile_records_have_one_outcome_each() -> None:
     """Whatever comes is a document or a dead letter with a stage and a reason."""
     cases = hostile_records()
-    outcomes = process(plan_with(Store()), [record for _, record in cases])
+    outcomes = process(plan_with(Store(USERS)), [record for _, record in cases])
     kinds: Counter[tuple[str, str]] = Counter()
     for (case, record), outcome in zip(cases, outcomes, strict=True):
         assert outcome.record is record
@@ -245,5 +232,5 @@ def test_odd_events_follow_the_rules_too(case: str, odd_records: dict[str, list[
     """Wrong types, odd times, addresses and amounts: the oracle's document, key for key."""
     records = odd_records[case]
     assert len(records) == ROUNDS
-    for record, outcome in zip(records, process(plan_with(Store()), records), strict=True):
+    for record, outcome in zip(records, process(plan_with(Store(USERS)), records), strict=True):
         check(record, outcome)

@@ -19,6 +19,7 @@ from enricher.build import build
 from enricher.config import load
 from enricher.fuse import Fuser
 from enricher.generator import generate, hostile, users
+from enricher.lookups import FileLookups
 from enricher.model import DeadLetter, Document, Dropped, Outcome, Record
 from enricher.plan import Bet, Plan, fuse
 
@@ -92,21 +93,12 @@ class NoBet(Bet):
         return None
 
 
-class Store:
-    """Knows the generator's users."""
-
-    lasting = True
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        return [USERS.get(key) for key in keys]
-
-
 class Ways:
     """One pipeline, run in three ways."""
 
     def __init__(self, file: Path) -> None:
-        self.fused = build(load(file, {}), Store())
-        self.calling = build(load(file, {}), Store())
+        self.fused = build(load(file, {}), FileLookups(USERS))
+        self.calling = build(load(file, {}), FileLookups(USERS))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop_module, "Fuser", Calling)
             self.calling.fused = tuple(fuse(self.calling.steps, self.calling.ending))
@@ -280,7 +272,7 @@ def test_a_function_of_your_own_that_leaves_no_json(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(
         "{name: p, allow_python: true, stages: [json: {}, python: {function: 'own_text_x:f'}, "
-        "lookup: {key: '{a}', target: b, when: 'matches(a, \"x\")'}], "
+        "lookup: {key: 'u:{a}', target: b, when: 'matches(a, \"x\")'}], "
         "routes: [elasticsearch: {index: x}]}"
     )
     done = one(build(load(file, {})), {"a": "y"})

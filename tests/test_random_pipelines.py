@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from enricher import loop as loop_module
 from enricher.build import build
 from enricher.config import load
+from enricher.lookups.store import Answer
 from enricher.model import ConfigError, Record
 from enricher.plan import Bet, Plan, fuse
 from tests.test_plan import Calling, NoBet, readable
@@ -33,8 +35,13 @@ class Store:
 
     lasting = True
 
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
+    async def get_many(
+        self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
+    ) -> list[Answer]:
         return [STORED[sum(key.encode()) % len(STORED)] for key in keys]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class Maker:
@@ -144,7 +151,7 @@ class Maker:
 
     def stage_lookup(self) -> dict[str, Any]:
         numbers = {self.field(): "n" for _ in range(self.random.randint(0, 2))}
-        return {"key": self.template(), "target": self.field(), "numbers": numbers}
+        return {"key": f"k:{self.template()}", "target": self.field(), "numbers": numbers}
 
     def stage_set(self) -> dict[str, Any]:
         fields = {

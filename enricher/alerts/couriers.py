@@ -29,7 +29,7 @@ class Couriers:
         self.counts: dict[Key, Counts] = {}
         """Of removed ones, too."""
         redis = connections.redis
-        self._told = Told(redis) if redis and redis.url else None
+        self._told = Told(redis) if redis and redis.url and not redis.cluster else None
         self._unchecked = asyncio.Event()
         self._closing = False
         self._group: asyncio.TaskGroup | None = None

@@ -29,6 +29,7 @@ BuildSender = Callable[[Alert, Setting], Sender | None]
 
 Opens files, never the network. Raises ConfigError, ValueError or UserError for what is wrong."""
 
+
 def _email(alert: Alert, setting: Setting) -> Sender | None:
     connection = setting.connections.smtp
     if alert.email is None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from enricher.alerts.channel import Fingerprint
-from enricher.connections import RedisConnection, reveal
-from enricher.model import UserError
+from enricher.connections import RedisConnection
 from enricher.waiting import Notice
 
 PREFIX = "enricher:told:"
@@ -25,22 +24,15 @@ class Told:
     """Remembers fingerprints; where Redis is away it knows nothing, and nobody waits for it."""
 
     def __init__(self, connection: RedisConnection) -> None:
-        """Prepare, without touching the network. Raises UserError for a URL of no use."""
-        from redis.asyncio import Redis
+        """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
+        from redis.asyncio import ConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
-        try:
-            self._client: Any = Redis.from_url(
-                reveal(connection.url) or "",
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:  # its text may hold a piece of the password
-            raise UserError(
-                "connections.redis.url cannot be used; write redis://localhost:6379/0"
-            ) from None
+        (options,) = connection.client_options()
+        options |= {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        pool = ConnectionPool(**options, retry=Retry(NoBackoff(), 0))
+        self._client: Any = Redis(connection_pool=pool)
         self._away_until = 0.0
         self._notice = Notice()
 
@@ -76,7 +68,7 @@ class Told:
 
     async def close(self) -> None:
         """Free the connections."""
-        await self._client.aclose()
+        await self._client.aclose(close_connection_pool=True)
 
 
 def _key(fingerprint: Fingerprint) -> str:

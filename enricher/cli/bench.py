@@ -40,10 +40,11 @@ def command(pipeline: Path, file: Path, lookups: Path | None, output: str) -> No
     from enricher.build import build
     from enricher.cli.dry_run import batches
     from enricher.config import load
-    from enricher.lookups import FileLookups
+    from enricher.lookups import FileLookups, read_lookups
     from enricher.model import UserError
 
-    plan = build(load(pipeline, connections={}), FileLookups(lookups) if lookups else None)
+    store = FileLookups(read_lookups(lookups)) if lookups else None
+    plan = build(load(pipeline, connections={}), store)
     records = [record for batch in batches((str(file),), None) for record in batch]
     if not records:
         raise UserError(f"{file}: there are no records to measure")

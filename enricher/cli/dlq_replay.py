@@ -12,6 +12,7 @@ from enricher.cli.dlq_selection import Opened, counted, find, safe, selecting
 if TYPE_CHECKING:
     from enricher.dead_letters.queue import Entry
     from enricher.dead_letters.replay import FailedAgain
+    from enricher.lookups import Lookups
     from enricher.plan import Plan
     from enricher.runtime import Runtime
 
@@ -41,17 +42,20 @@ def replay(opened: Opened, dry_run: bool, output: str) -> None:
     from enricher.build import build
     from enricher.lookups import open_lookups
 
-    plan = build(opened.config, open_lookups(opened.config.pipeline.connections.redis))
+    lookups = open_lookups(opened.config.pipeline.connections.redis)
+    plan = build(opened.config, lookups)
     entries = find(opened).entries
     if dry_run:
-        done = asyncio.run(show_outcomes(opened, plan, entries, output))
+        done = asyncio.run(show_outcomes(opened, plan, lookups, entries, output))
     else:
-        done = replay_all(opened, plan, entries, output)
+        done = replay_all(opened, plan, lookups, entries, output)
     if not done:
         raise click.exceptions.Exit(1)
 
 
-async def show_outcomes(opened: Opened, plan: Plan, entries: list[Entry], output: str) -> bool:
+async def show_outcomes(
+    opened: Opened, plan: Plan, lookups: Lookups, entries: list[Entry], output: str
+) -> bool:
     """Print what the plan makes of each letter. Returns whether each would settle."""
     import orjson
 
@@ -70,13 +74,16 @@ async def show_outcomes(opened: Opened, plan: Plan, entries: list[Entry], output
             else:
                 click.echo(f"{plain(outcome.record.id)}\n{pretty(outcome)}", nl=False)
     await opened.queue.close()
+    await lookups.close()
     cut = len(entries) - len(whole)
     text = f"{len(whole) - failed} would settle, {failed} would fail again, {cut} cut"
     click.echo(f"{counted(len(entries))}: {text}; nothing was written", err=True)
     return not failed and not cut
 
 
-def replay_all(opened: Opened, plan: Plan, entries: list[Entry], output: str) -> bool:
+def replay_all(
+    opened: Opened, plan: Plan, lookups: Lookups, entries: list[Entry], output: str
+) -> bool:
     """Replay, and print what became of the letters. Returns whether each was settled."""
     import orjson
 
@@ -96,6 +103,7 @@ def replay_all(opened: Opened, plan: Plan, entries: list[Entry], output: str) ->
         sinks=build_sinks({route.sink for route in pipeline.routes}, setting),
         dead_letters=failed,
         budget=Budget(DEFAULT_BUDGET_MIB << 20),
+        lookups=lookups,
     )
     if entries:
         with progress_bar(runtime) as update:

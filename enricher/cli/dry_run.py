@@ -48,13 +48,13 @@ def command(
     from enricher.build import build
     from enricher.cli import outcomes
     from enricher.config import load
-    from enricher.lookups import FileLookups
+    from enricher.lookups import FileLookups, read_lookups
     from enricher.model import DeadLetter
 
     if explain and output == "ndjson":
         raise click.UsageError("--explain is for people: leave --format ndjson out")
     config = load(pipeline, connections={})
-    plan = build(config, FileLookups(lookups) if lookups else None)
+    plan = build(config, FileLookups(read_lookups(lookups)) if lookups else None)
     output = output or ("pretty" if sys.stdout.isatty() else "ndjson")
     dead = 0
     memory.settle()

@@ -20,7 +20,7 @@ from enricher.alerts.alerting import Alerting
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
-from enricher.lookups import open_lookups
+from enricher.lookups import Lookups, open_lookups
 from enricher.model import Alert, Document, Source, UserError
 from enricher.monitor import watched
 from enricher.reload import Reloader
@@ -28,7 +28,6 @@ from enricher.runtime import Runtime
 from enricher.sinks import Setting, build_dead_letters, build_sinks
 from enricher.sources.base import Setting as SourceSetting
 from enricher.sources.file import FileSource
-from enricher.stages.base import Lookups
 from enricher.words import suggest
 
 log = structlog.get_logger(__name__)
@@ -53,10 +52,10 @@ class Options(NamedTuple):
     """Whether alerts are sent, and not only counted and printed."""
 
 
-def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None = None) -> Runtime:
+def assemble(config: PipelineConfig, options: Options, lookups: Lookups) -> Runtime:
     """Build everything that a run needs; nothing is connected yet. Raises UserError."""
     connections = config.pipeline.connections
-    plan = build(config, lookups or open_lookups(connections.redis))
+    plan = build(config, lookups)
     folder = config.pipeline.templates
     setting = Setting(connections, folder and config.folder / folder)
     names = {route.sink for route in config.pipeline.routes}
@@ -71,6 +70,7 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None =
             pipeline=config.label,
         ),
         budget=Budget(options.budget_bytes),
+        lookups=lookups,
         drain_s=options.drain_s,
         pipeline=config.pipeline.name,
         digest=config.digest,

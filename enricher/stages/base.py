@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from enricher.connections import STRICT
 from enricher.expression import Predicate
 from enricher.functions import kind_of
+from enricher.lookups.store import Lookups, NoLookups
 from enricher.model import Event, Failure, Record
 
 EventFunction = Callable[[Event], None] | Callable[[Event, Record], None]
@@ -38,27 +39,6 @@ class Decoder(Protocol):
     def is_sound(self, names: tuple[str, ...]) -> bool:
         """Say whether an event may have these top-level fields."""
         ...
-
-
-class Lookups(Protocol):
-    """A store of values by key, asked once for a batch."""
-
-    lasting: bool
-    """Whether an answer may be kept for a while."""
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        """Give the raw values in order. Raises `Unavailable`."""
-        ...
-
-
-class NoLookups:
-    """Stands where no store is configured, as in a dry-run: it knows nobody."""
-
-    lasting = True
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        """Give None for every key."""
-        return [None] * len(keys)
 
 
 @dataclass(frozen=True, slots=True)

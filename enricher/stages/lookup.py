@@ -1,23 +1,26 @@
-"""Look a key up in Redis, once for a batch."""
+"""Look a key up in Redis or a file, once for a batch."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from enricher import path
+from enricher import path, template
 from enricher.functions import to_number
-from enricher.model import Event, Failure, Unavailable
+from enricher.lookups.cache import Cache, Found
+from enricher.lookups.cached import CachedStore
+from enricher.lookups.file import FileLookups
+from enricher.lookups.store import Answer
+from enricher.lookups.table import read_table
+from enricher.lookups.value import parse
+from enricher.model import Event, Failure
 from enricher.path import FieldPath
 from enricher.stages.base import Context, Example, Stage
-from enricher.template import Template, renderer
-
-Found = dict[str, Any] | str | tuple[dict[str, Any], str] | None
-"""What a key gives: fields to write, why there are none, both, or nothing at all."""
+from enricher.template import Template
 
 
 class Lookup(Stage):
@@ -25,7 +28,14 @@ class Lookup(Stage):
 
     One round trip for a batch, each key once, and answers are kept for `cache_s`, negative ones
     too. A key that the store does not know, or whose fields are missing, changes nothing. A
-    store that cannot be reached and a value that is no JSON object are failures.
+    value that is no JSON object is a failure.
+
+    While Redis is away, what was known of a key answers, however old; for any other key that is a
+    failure. With `on_unavailable: wait` the records wait instead, for a fresh answer. A server that
+    failed three times in a row is left alone, and asked again aside until it answers.
+
+    `from: file` looks into a table instead: CSV with a header, or JSON lines. It is read when the
+    pipeline starts, and again when it changes.
     """
 
     kind: ClassVar[str] = "lookup"
@@ -45,14 +55,39 @@ class Lookup(Stage):
             lookups={"user:u1": b'{"days": "5"}'},
         ),
         Example(
+            "some fields of a hash",
+            "lookup: {key: 'user:{user_id}', target: user, hash: true, fields: [tier]}",
+            {"user_id": "u1"},
+            {"user_id": "u1", "user": {"tier": "gold"}},
+            lookups={"user:u1": b'{"tier": "gold", "city": "Pune"}'},
+        ),
+        Example(
             "an unknown user",
             "lookup: {key: 'user:{user_id}', target: user}",
             {"user_id": "u2"},
             {"user_id": "u2"},
         ),
     )
-    key: Template = Field(description="Such as `user:{user_id}`.")
+    source: Literal["redis", "file"] = Field(
+        default="redis", alias="from", description="Where to look: `connections.redis`, or `file`."
+    )
+    key: Template = Field(
+        description="Such as `user:{user_id}`: for Redis it begins with a text that is fixed."
+    )
     target: FieldPath
+    file: Path | None = Field(
+        default=None, description="A table: `.csv`, `.tsv`, `.ndjson` or `.jsonl`, in UTF-8."
+    )
+    key_field: str | None = Field(
+        default=None, description="The table's column, or its objects' field, that holds the key."
+    )
+    hash: bool = Field(
+        default=False,
+        description="Whether hashes are stored, and not JSON; their values are texts.",
+    )
+    fields: list[str] = Field(
+        default_factory=list, description="Those of the object that are wanted; all if not given."
+    )
     numbers: dict[FieldPath, FieldPath] = Field(
         default_factory=dict,
         description="Fields that get a number of the object, by its path there; numeric text is "
@@ -61,55 +96,67 @@ class Lookup(Stage):
     cache_s: float = Field(
         default=60.0, ge=0, description="Seconds that an answer is kept at most; 0 asks anew."
     )
+    cache_mib: float = Field(
+        default=32.0, gt=0, description="Memory for answers, expired ones too, about."
+    )
+    on_unavailable: Literal["tag", "wait"] = Field(
+        default="tag",
+        description="While Redis is away: answer from what was known, else fail; or wait for it.",
+    )
     max_key_bytes: int = Field(default=512, gt=0, description="A longer key is a failure.")
 
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> Lookup:
+        given, is_file = self.model_fields_set, self.source == "file"
+        wrong = sorted(given & (_OF_REDIS if is_file else _OF_FILES))
+        if wrong:
+            needed = "redis" if is_file else "file"
+            raise ValueError(f"{', '.join(wrong)}: only with `from: {needed}`")
+        if is_file and not (self.file and self.key_field):
+            raise ValueError(
+                "from: file needs file and key_field, such as "
+                "`{from: file, file: users.csv, key_field: user_id}`"
+            )
+        if not is_file and not template.parse(self.key)[0].literal:
+            raise ValueError(
+                f'key: begin "{self.key}" with a fixed text, such as "user:{self.key}": '
+                "an event could name any key of the server otherwise"
+            )
+        return self
+
     def compile(self, context: Context) -> KeyedLookup:
-        """Build the function of a batch; the store connects when it is first asked."""
+        """Build the function of a batch; Redis is connected when it is first asked.
+
+        Raises ValueError or OSError for a bad file.
+        """
         return KeyedLookup(self, context)
 
     def writes(self) -> Iterable[str]:
         """Give the fields that it may write."""
         return [self.target, *self.numbers]
 
+    def wanted(self) -> list[str]:
+        """Give the fields of the object that are needed; all where empty."""
+        roots = [path.parse(source)[0] for source in self.numbers.values()]
+        return list(dict.fromkeys([*self.fields, *roots])) if self.fields else []
+
+
+_OF_FILES = frozenset({"file", "key_field"})
+_OF_REDIS = frozenset({"hash", "cache_s", "on_unavailable", "max_key_bytes"})
+_LONGEST_KEY = 1 << 20
+
 
 class KeyedLookup:
     """A function of a batch that can also be asked first and applied later, event by event."""
 
     def __init__(self, stage: Lookup, context: Context) -> None:
-        self.key: Callable[[Event], str | None] = renderer(stage.key, context.builtins)
-        """The key of an event; None or an empty text where there is none."""
-        self._lookups = context.lookups
-        self._read = reader(stage)
-        self._cache = Cache(stage.cache_s if context.lookups.lasting else 0.0)
-        self._limit = stage.max_key_bytes
+        self.key: Callable[[Event], str | None] = template.renderer(stage.key, context.builtins)
+        """The key of an event; None where there is none."""
         self.apply = applier([stage.target, *stage.numbers])
         """Writes what was found to an event. Raises `Failure`."""
-
-    async def fetch(self, keys: list[str | None]) -> list[Found]:
-        """Give what is stored under each key, with at most one round trip. Never raises."""
-        held = self._cache.held()
-        try:
-            return [held[key] for key in keys]
-        except KeyError:
-            answers = await self._ask([key for key in dict.fromkeys(keys) if key not in held])
-        return [answers[key] if key in answers else held[key] for key in keys]
-
-    async def _ask(self, missing: Iterable[str | None]) -> dict[str | None, Found]:
-        too_long = f"the key is longer than {self._limit} bytes"
-        answers: dict[str | None, Found] = {}
-        asked = []
-        for key in missing:
-            if key and len(key.encode()) <= self._limit:
-                asked.append(key)
-            else:
-                answers[key] = too_long if key else None
-        try:
-            values = await self._lookups.get_many(asked) if asked else []
-        except Unavailable as error:
-            return answers | dict.fromkeys(asked, str(error))
-        known = {key: self._read(value) for key, value in zip(asked, values, strict=True)}
-        self._cache.add(known, sum(len(value) for value in values if value))
-        return answers | known
+        self.asked = cached_store(stage, context)
+        self.fetch = self.asked.fetch
+        """Gives what is stored under each key. Never raises."""
 
     async def __call__(self, events: list[Event]) -> Mapping[int, str]:
         """Look up and write for a whole batch; give the reasons of those that failed."""
@@ -123,16 +170,39 @@ class KeyedLookup:
         return failures
 
 
-def reader(stage: Lookup) -> Callable[[bytes | None], Found]:
-    """Build the function that reads a stored value and works out the fields that it gives."""
-    target = stage.target
-    numbers = [(field, source, path.getter(source)) for field, source in stage.numbers.items()]
+def cached_store(stage: Lookup, context: Context) -> CachedStore:
+    """Open what a stage asks. Raises ValueError or OSError for a bad file."""
+    store, seconds, limit = context.lookups, stage.cache_s, stage.max_key_bytes
+    if stage.file and stage.key_field:
+        table = read_table(context.path(stage.file), stage.key_field, stage.wanted())
+        store, seconds, limit = FileLookups(table), math.inf, _LONGEST_KEY
+    return CachedStore(
+        name=stage.name or stage.kind,
+        store=store,
+        cache=Cache(seconds if store.lasting else 0.0, int(stage.cache_mib * 2**20)),
+        read=reader(stage),
+        hash_fields=stage.wanted() if stage.hash else None,
+        max_key_bytes=limit,
+        waits=stage.on_unavailable == "wait",
+    )
 
-    def read(value: bytes | None) -> Found:
-        stored = parse(value)
+
+def reader(stage: Lookup) -> Callable[[Answer], Found]:
+    """Build the function that reads a stored value and works out the fields that it gives."""
+    target, chosen = stage.target, stage.fields
+    numbers = [(field, source, path.getter(source)) for field, source in stage.numbers.items()]
+    wanted = frozenset(stage.wanted())
+
+    def read(answer: Answer) -> Found:
+        if answer is None:
+            return None
+        stored = parse(answer) if isinstance(answer, bytes) else str(answer)
         if type(stored) is not dict:
             return stored
-        fields: dict[str, Any] = {target: stored}
+        if wanted and wanted.isdisjoint(stored):
+            return None
+        kept = {name: stored[name] for name in chosen if name in stored} if chosen else stored
+        fields: dict[str, Any] = {target: kept}
         reasons = []
         for field, source, get in numbers:
             number = get(stored)
@@ -170,67 +240,3 @@ def applier(fields: list[str]) -> Callable[[Event, Found], None]:
             raise Failure(found[1])
 
     return apply
-
-
-class Cache:
-    """Answers by key, in two generations: the older one goes when half the time has passed."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._held: dict[str | None, Found] = dict(NOBODY)
-        self._young: dict[str | None, Found] = dict(NOBODY)
-        self._held_bytes = self._young_bytes = 0
-        self._turn_at = 0.0
-
-    def held(self) -> dict[str | None, Found]:
-        """Give what is fresh enough now."""
-        now = time.monotonic()
-        is_full = len(self._held) > REMEMBERED or self._held_bytes > REMEMBERED_BYTES
-        if now >= self._turn_at or is_full:
-            self._held, self._young = self._young, dict(NOBODY)
-            self._held_bytes, self._young_bytes = self._young_bytes, 0
-            self._turn_at = now + self._seconds / 2
-        return self._held
-
-    def add(self, answers: Mapping[str, Found], size: int) -> None:
-        """Keep answers that the store gave, and the bytes that they were."""
-        if self._seconds:
-            self._held_bytes += size
-            self._young_bytes += size
-            self._held.update(answers)
-            self._young.update(answers)
-
-
-NOBODY: Mapping[str | None, Found] = {None: None, "": None}
-"""What is known without asking."""
-REMEMBERED = 1 << 14
-REMEMBERED_BYTES = 16 << 20
-"""Answers that are kept at most, and their JSON, with those of the batch at hand."""
-
-
-def parse(value: bytes | None) -> dict[str, Any] | str | None:
-    """Read a stored value: an object, None where there is none, or the reason it is useless."""
-    if value is None:
-        return None
-    try:
-        parsed = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return "the stored value is not JSON"
-    if value.count(b"{") + value.count(b"[") > MAX_DEPTH and is_too_deep(parsed):
-        return f"the stored value is nested deeper than {MAX_DEPTH}"
-    return parsed if type(parsed) is dict else "the stored value is no JSON object"
-
-
-MAX_DEPTH = 64
-"""Objects and lists inside each other that a stored value may have; orjson writes 254."""
-
-
-def is_too_deep(value: Any) -> bool:
-    """Say whether a value nests deeper than `MAX_DEPTH`."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        children = (v.values() if type(v) is dict else v for v in level)
-        level = [child for each in children for child in each if type(child) in (dict, list)]
-        if not level:
-            return False
-    return True

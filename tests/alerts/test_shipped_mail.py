@@ -18,8 +18,9 @@ from enricher.connections import SmtpConnection
 from enricher.generator import generate, hostile
 from enricher.model import Document, Record
 
+from ..lookups.stores import Store
 from ..servers.smtp import MailServer
-from ..test_payments import PIPELINE, Store, plan_with, process
+from ..test_payments import PIPELINE, USERS, plan_with, process
 from .digests import AT
 from .test_mail import HEADERS, Outline, bodies, parsed
 
@@ -37,7 +38,7 @@ def documents(records: Any) -> list[Document]:
         Record(one.value, f"r{number}", one.timestamp, "payment-logs/0", number, one.key)
         for number, one in enumerate(records)
     ]
-    return [one for one in process(plan_with(Store()), given) if isinstance(one, Document)]
+    return [one for one in process(plan_with(Store(USERS)), given) if isinstance(one, Document)]
 
 
 def match_of(document: Document) -> Match:

@@ -39,6 +39,10 @@ class Scale(NamedTuple):
     reloads: int
     reload_events: int
     """For each of them."""
+    redis_events: int
+    """Sent before the daemon starts: enough for both of the next two."""
+    redis_up_s: float
+    redis_down_s: float
     mutated: int
     control_events: int
     black_hole_s: float
@@ -72,6 +76,9 @@ QUICK = Scale(
     term_events=4_000,
     reloads=3,
     reload_events=1_500,
+    redis_events=30_000,
+    redis_up_s=2,
+    redis_down_s=3,
     mutated=1_000,
     control_events=4_000,
     black_hole_s=5,
@@ -102,6 +109,9 @@ LONG = Scale(
     term_events=8_000,
     reloads=20,
     reload_events=3_000,
+    redis_events=400_000,
+    redis_up_s=20,
+    redis_down_s=60,
     mutated=10_000,
     control_events=10_000,
     black_hole_s=150,

@@ -11,9 +11,9 @@ import orjson
 
 from enricher.build import build
 from enricher.config import load
+from enricher.lookups import Lookups
 from enricher.model import Document, Outcome, Record
 from enricher.plan import Plan
-from enricher.stages.base import Lookups
 
 
 def plan_of(*stages: str, top: str = "", lookups: Lookups | None = None) -> Plan:

@@ -11,6 +11,7 @@ import pytest
 
 from enricher.build import build
 from enricher.config import load
+from enricher.lookups import FileLookups
 from enricher.model import Document, Record
 from enricher.stages import STAGES
 from enricher.stages.base import Example
@@ -23,18 +24,6 @@ def lines_of(example: Example) -> Iterator[str]:
     first, *rest = example.yaml.splitlines()
     yield f"  - {first}"
     yield from (f"    {line}" for line in rest)
-
-
-class Store:
-    """Knows what the example says."""
-
-    lasting = False
-
-    def __init__(self, example: Example) -> None:
-        self.example = example
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        return [self.example.lookups.get(key) for key in keys]
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -56,7 +45,7 @@ def test_example_runs_as_documented(kind: str, example: Example, tmp_path: Path)
     head = ["name: example", "allow_python: true", "stages:", *first]
     tail = ["routes:", "  - elasticsearch: {index: logs}"]
     file.write_text("\n".join([*head, *lines_of(example), *tail]))
-    plan = build(load(file, {}), Store(example))
+    plan = build(load(file, {}), FileLookups(example.lookups))
     record = Record(orjson.dumps(example.given), "id", None, "file", 0)
     outcome = asyncio.run(plan.process([record]))[0]
     assert isinstance(outcome, Document)

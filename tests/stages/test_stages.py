@@ -8,10 +8,8 @@ import pytest
 
 from enricher.build import build
 from enricher.config import load
-from enricher.model import DeadLetter, Unavailable
-from enricher.stages.lookup import MAX_DEPTH
 
-from .running import event_of, outcome_of, plan_of
+from .running import event_of, plan_of
 
 
 def failures(event: dict[str, Any]) -> dict[str, str]:
@@ -173,71 +171,6 @@ def test_many_rules_and_levels() -> None:
     plan = plan_of(f"score: {{target: s, rules: [{rules}], levels: [{short}]}}")
     assert event_of(plan, {"a": 35})["l"] == 35
     assert "l" not in event_of(plan, {"a": 5})
-
-
-class Store:
-    """Holds what a test gives it, or is away."""
-
-    lasting = False
-
-    def __init__(self, values: dict[str, bytes] | None) -> None:
-        self.values = values
-        self.asked: list[str] = []
-
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        self.asked += keys
-        if self.values is None:
-            raise Unavailable("redis is away")
-        return [self.values.get(key) for key in keys]
-
-
-DEEP = b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH
-WIDE = b'{"a":[' + b",".join([b"[]"] * 100) + b"]}"
-
-
-@pytest.mark.parametrize(
-    ("stored", "failure"),
-    [
-        (b'{"a": 1}', None),
-        (b"{}", None),
-        (WIDE, None),
-        (DEEP, None),
-        (b'{"b":' + DEEP + b"}", f"the stored value is nested deeper than {MAX_DEPTH}"),
-        (b'{"a":' * 500 + b"1" + b"}" * 500, f"the stored value is nested deeper than {MAX_DEPTH}"),
-        (b"[1]", "the stored value is no JSON object"),
-        (b"null", "the stored value is no JSON object"),
-        (b'{"a"', "the stored value is not JSON"),
-        (b'{"a": "\xff"}', "the stored value is not JSON"),
-        (b"", "the stored value is not JSON"),
-    ],
-)
-def test_lookup_values(stored: bytes, failure: str | None) -> None:
-    plan = plan_of("lookup: {key: 'u:{id}', target: u}", lookups=Store({"u:1": stored}))
-    event = event_of(plan, {"id": 1})
-    assert failures(event) == ({"lookup": failure} if failure else {})
-    assert ("u" in event) == (failure is None)
-
-
-def test_lookup_keys() -> None:
-    """No key, no question; a key that is too long, in bytes, is a failure and is not asked."""
-    store = Store({})
-    plan = plan_of("lookup: {key: 'u:{id}', target: u, max_key_bytes: 10}", lookups=store)
-    for nobody in ({}, {"id": ""}, {"id": None}, {"id": "12345678"}):
-        assert event_of(plan, nobody) == nobody
-    assert store.asked == ["u:12345678"]
-    for long in ("123456789", "₹₹₹"):
-        assert "longer than 10 bytes" in failures(event_of(plan, {"id": long}))["lookup"]
-    assert store.asked == ["u:12345678"]
-
-
-def test_lookup_away_fails_those_that_asked() -> None:
-    plan = plan_of("lookup: {key: 'u:{id}', target: u}", lookups=Store(None))
-    assert failures(event_of(plan, {"id": 1})) == {"lookup": "redis is away"}
-    assert event_of(plan, {}) == {}
-    plan = plan_of("lookup: {key: 'u:{id}', target: u, on_error: dead_letter}", lookups=Store(None))
-    letter = outcome_of(plan, {"id": 1})
-    assert isinstance(letter, DeadLetter)
-    assert (letter.stage, letter.reason) == ("lookup", "redis is away")
 
 
 def test_python_stage_changes_a_copy(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

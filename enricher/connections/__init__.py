@@ -6,45 +6,39 @@ touches the network.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from enricher.connections.redis import RedisConnection
+from enricher.connections.settings import (
+    STRICT,
+    Addresses,
+    File,
+    Secret,
+    Text,
+    empty_is_none,
+    reveal,
+)
 from enricher.document import MISSING
 from enricher.tls import check_files, tls_context
 from enricher.url import ESCAPES, is_loopback, is_url
 
-STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-"""Unknown fields are refused, and an error never repeats a value that may be a secret."""
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
-Secret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
-Text = Annotated[str | None, BeforeValidator(_empty_is_none)]
-File = Annotated[Path | None, BeforeValidator(_empty_is_none)]
-
-
-def reveal(secret: SecretStr | None) -> str | None:
-    """Give a secret's text, for the client that needs it and nobody else."""
-    return secret.get_secret_value() if secret else None
+__all__ = [
+    "STRICT",
+    "Addresses",
+    "AlertmanagerConnection",
+    "Connections",
+    "ElasticsearchConnection",
+    "File",
+    "KafkaConnection",
+    "RedisConnection",
+    "Secret",
+    "SmtpConnection",
+    "Text",
+    "reveal",
+]
 
 
 class KafkaConnection(BaseModel):
@@ -152,33 +146,11 @@ class ElasticsearchConnection(BaseModel):
         return options
 
 
-class RedisConnection(BaseModel):
-    """A Redis or Valkey server, or (with `file`) a file of `{"key": …, "value": …}` lines."""
-
-    model_config = STRICT
-    url: Secret = Field(default=None, description="`redis://` or `rediss://`; may hold a password.")
-    timeout_ms: int = Field(default=50, gt=0, description="Of one round trip, in milliseconds.")
-    file: File = Field(default=None, description="A file that stands in for a server.")
-
-    @field_validator("url")
-    @classmethod
-    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not is_url(value.get_secret_value(), ("redis", "rediss", "unix")):
-            raise ValueError(f"a URL is wanted, such as redis://localhost:6379/0; {ESCAPES}")
-        return value
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> RedisConnection:
-        if self.url is not None and self.file is not None:
-            raise ValueError("give either url or file")
-        return self
-
-
 class AlertmanagerConnection(BaseModel):
     """Replicas of Alertmanager; every one of them is told."""
 
     model_config = STRICT
-    urls: Annotated[Addresses | None, BeforeValidator(_empty_is_none)] = Field(
+    urls: Annotated[Addresses | None, BeforeValidator(empty_is_none)] = Field(
         default=None,
         repr=False,
         description="URLs, separated by commas; may hold a password. Empty: nothing is sent.",

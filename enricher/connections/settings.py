@@ -1,0 +1,31 @@
+"""Types of what a pipeline file says: secrets, texts, files, addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
+
+STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+"""Unknown fields are refused, and an error never repeats a value that may be a secret."""
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def empty_is_none(value: object) -> object:
+    """Take an empty text, such as a variable that is not set gives, for nothing at all."""
+    return None if value == "" else value
+
+
+Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
+Secret = Annotated[SecretStr | None, BeforeValidator(empty_is_none)]
+Text = Annotated[str | None, BeforeValidator(empty_is_none)]
+File = Annotated[Path | None, BeforeValidator(empty_is_none)]
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    """Give a secret's text, for the client that needs it and nobody else."""
+    return secret.get_secret_value() if secret else None

@@ -1,0 +1,193 @@
+"""Look up in a Redis cluster: every server is asked for its own slots, all at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from enricher.connections import RedisConnection
+from enricher.lookups.redis import as_json, hash_commands, values
+from enricher.lookups.server import Command, RedisServer
+from enricher.lookups.store import Answer
+from enricher.model import Unavailable
+
+ROUNDS = 3
+"""Trips for one batch at most: keys may have moved, and be on the move again."""
+LEARN_EVERY_S = 1.0
+"""The map of the slots is asked for no more often, in seconds, while a server is away."""
+_NO_MAP = "redis cannot be asked: no server has told yet which slots are whose"
+_MOVING = "redis cannot be asked: the key is being moved within the cluster"
+
+
+class Question(NamedTuple):
+    """Keys of one slot that one server is asked for."""
+
+    server: RedisServer
+    keys: Sequence[str]
+    asking: bool = False
+    """Whether the slot is only on its way to that server."""
+
+    def commands(self, hash_fields: Sequence[str] | None) -> list[Command]:
+        """Write the commands; the last one is answered with what is stored."""
+        first: list[Command] = [("ASKING",)] if self.asking else []
+        if hash_fields is None:
+            return [*first, ("MGET", *self.keys)]
+        return [*first, *hash_commands(self.keys, hash_fields)]
+
+
+class ClusterLookups:
+    """Asks the servers of a cluster, each with one round trip a batch.
+
+    Of texts, a command may only ask for keys of one slot, so one MGET a slot goes into a pipeline.
+    A server that is away hinders the keys of its own slots alone.
+    """
+
+    lasting = True
+
+    def __init__(self, connection: RedisConnection) -> None:
+        """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
+        self.is_unverified = connection.is_unverified
+        """For whoever watches."""
+        self._timeout_s = connection.timeout_ms / 1000
+        options = connection.client_options()
+        self._options = options[0]
+        self._servers: dict[str, RedisServer] = {}
+        self._seeds = frozenset([self._server(one["host"], one["port"]) for one in options])
+        self._slots: list[RedisServer] = []
+        """Who has each slot, once that is known."""
+        self._is_outdated = True
+        self._learn_at = 0.0
+        self._why = _NO_MAP
+
+    @property
+    def servers(self) -> Sequence[RedisServer]:
+        """Give those that are known, for whoever watches."""
+        return list(self._servers.values())
+
+    async def get_many(
+        self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
+    ) -> list[Answer]:
+        """Give what is stored under each key, with one round trip to each server."""
+        if self._is_outdated and time.monotonic() >= self._learn_at:
+            await self._learn()
+        if not self._slots:
+            return [Unavailable(self._why)] * len(keys)
+        questions = self._questions(keys, each=hash_fields is not None)
+        found: dict[str, Answer] = {}
+        for _ in range(ROUNDS):
+            questions = await self._ask(questions, hash_fields, found)
+            if not questions:
+                break
+        return [found.get(key, Unavailable(_MOVING)) for key in keys]
+
+    async def close(self) -> None:
+        """Free the connections."""
+        await asyncio.gather(*(server.close() for server in self.servers))
+
+    def _questions(self, keys: Iterable[str], *, each: bool) -> list[Question]:
+        from redis.crc import key_slot
+
+        slots: dict[int, list[str]] = defaultdict(list)
+        for key in keys:
+            slots[key_slot(key.encode())].append(key)
+        if each:
+            return [Question(self._slots[slot], [key]) for slot in slots for key in slots[slot]]
+        return [Question(self._slots[slot], those) for slot, those in slots.items()]
+
+    async def _ask(
+        self,
+        questions: Sequence[Question],
+        hash_fields: Sequence[str] | None,
+        found: dict[str, Answer],
+    ) -> list[Question]:
+        """Ask every server at the same time. Gives what has to be asked elsewhere."""
+        by_server: dict[RedisServer, list[Question]] = defaultdict(list)
+        for question in questions:
+            by_server[question.server].append(question)
+        answered = await asyncio.gather(
+            *(self._ask_one(server, those, hash_fields) for server, those in by_server.items())
+        )
+        left: list[Question] = []
+        for those, answers in zip(by_server.values(), answered, strict=True):
+            for question, answer in zip(those, answers, strict=True):
+                elsewhere = self._redirected(question, answer)
+                left += elsewhere
+                if not elsewhere and hash_fields is None:
+                    read = values(answer, len(question.keys))
+                    found.update(zip(question.keys, read, strict=True))
+                elif not elsewhere:
+                    found[question.keys[0]] = as_json(answer, hash_fields or ())
+        return left
+
+    async def _ask_one(
+        self,
+        server: RedisServer,
+        questions: Sequence[Question],
+        hash_fields: Sequence[str] | None,
+    ) -> list[Any]:
+        commands = [question.commands(hash_fields) for question in questions]
+        try:
+            answers = iter(await server.ask([one for each in commands for one in each]))
+        except Unavailable as error:
+            self._is_outdated = True  # another may have taken its place
+            return [error] * len(questions)
+        return [[next(answers) for _ in each][-1] for each in commands]
+
+    def _redirected(self, question: Question, answer: Any) -> list[Question]:
+        """Say where to ask instead, and remember it where that is for good."""
+        from redis.exceptions import AskError, MovedError, TryAgainError
+
+        if isinstance(answer, MovedError):
+            server = self._server(answer.host or question.server.host, answer.port)
+            self._slots[answer.slot_id] = server
+            self._is_outdated = True
+            return [Question(server, question.keys)]
+        if isinstance(answer, AskError):
+            server = self._server(answer.host or question.server.host, answer.port)
+            return [Question(server, [key], asking=True) for key in question.keys]
+        if isinstance(answer, TryAgainError):  # some of the keys are here, some there
+            return [Question(question.server, [key]) for key in question.keys]
+        return []
+
+    async def _learn(self) -> None:
+        """Take the map of the slots from the first server that gives it."""
+        self._learn_at = time.monotonic() + LEARN_EVERY_S
+        for server in self.servers:
+            try:
+                (told,) = await server.ask([("CLUSTER", "SLOTS")])
+            except Unavailable as error:
+                self._why = str(error)
+                continue
+            if not isinstance(told, list):
+                self._why = (
+                    f"redis at {server.name} is no cluster: set connections.redis.cluster to false"
+                )
+                continue
+            self._slots = self._read(told, server)
+            self._is_outdated = False
+            kept = self._seeds.union(self._slots)
+            gone = [name for name, one in self._servers.items() if one not in kept]
+            await asyncio.gather(*(self._servers.pop(name).close() for name in gone))
+            return
+
+    def _read(self, told: Iterable[Any], teller: RedisServer) -> list[RedisServer]:
+        """Read the answer to CLUSTER SLOTS: first and last slot, their server, its replicas."""
+        slots = [teller] * SLOTS  # who is asked for a slot that nobody has says so
+        for first, last, (host, port, *_), *_ in told:
+            server = self._server(host.decode() if host else teller.host, port)
+            slots[first : last + 1] = [server] * (last + 1 - first)
+        return slots
+
+    def _server(self, host: str, port: int) -> RedisServer:
+        """Give a server, one that was not known, too."""
+        name = f"{host}:{port}"
+        if name not in self._servers:
+            options = self._options | {"host": host, "port": port}
+            self._servers[name] = RedisServer(options, self._timeout_s)
+        return self._servers[name]
+
+
+SLOTS = 16_384

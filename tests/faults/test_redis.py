@@ -1,0 +1,130 @@
+"""Redis is killed, or hangs, under load: what cannot be looked up is tagged, and nothing waits."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from enricher.generator import users
+from enricher.generator.customers import BROKEN
+from tests.admin_client import get
+
+from . import results
+from .checker import Found
+from .daemon import Daemon
+from .scale import SCALE
+from .world import World
+
+USERS = {key.removeprefix("user:") for key, _ in users()}
+TAG = "_user_lookup_failure"
+WARM = 2_000
+A_BATCH = timedelta(seconds=1)
+"""How long ago the batch may have begun that was the first to miss Redis."""
+AFTER = 1_000
+"""Events that are sent once Redis is back."""
+
+
+class Watched:
+    """A daemon whose figures are read while it runs."""
+
+    def __init__(self, world: World) -> None:
+        self._socket = world.folder / "admin"
+        self.daemon: Daemon = world.start("--admin", f"unix:{self._socket}")
+
+    def figures(self) -> Counter[str]:
+        """Give every figure, by its name and its telling label; nothing before it has started."""
+        try:
+            _, text = get(self._socket, "/metrics")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return Counter()
+        found: Counter[str] = Counter()
+        for family in text_string_to_metric_families(text):
+            for name, labels, value, *_ in family.samples:
+                found[name] += value  # type: ignore[assignment]
+                found[f"{name} {labels.get('answered_by', '')}"] += value  # type: ignore[assignment]
+        return found
+
+    def settled(self) -> float:
+        return self.figures()["enricher_records_settled_total"]
+
+    def rate_over(self, seconds: float) -> float:
+        """Give the records that were settled a second, over so many of them."""
+        before, begin = self.settled(), time.monotonic()
+        time.sleep(seconds)
+        return (self.settled() - before) / (time.monotonic() - begin)
+
+
+@pytest.mark.parametrize("how", ["killed", "hung"])
+def test_redis_is_away_under_load(world: World, valkey: Any, how: str) -> None:
+    """0 lost, all that could not be looked up tagged, and enriched again by itself afterwards."""
+    remember_few(world)
+    world.ledger.send(SCALE.redis_events, seed=SCALE.seed)
+    watched = Watched(world)
+    world.until(lambda: watched.settled() > WARM, 60, "under load")
+    up = watched.rate_over(SCALE.redis_up_s)
+
+    away_at = datetime.now(UTC)
+    valkey.kill() if how == "killed" else valkey.pause()
+    down = watched.rate_over(SCALE.redis_down_s)
+    figures = watched.figures()
+    assert figures["enricher_redis_circuit_open"] == 1
+    valkey.start() if how == "killed" else valkey.resume()
+    begin = time.monotonic()
+    while watched.figures()["enricher_redis_circuit_open"]:
+        assert time.monotonic() - begin < 30, world.logs
+    recovery_s = time.monotonic() - begin
+    recovered_at = datetime.now(UTC)
+
+    world.ledger.send(AFTER, seed=SCALE.seed + 1)
+    world.until_settled(300)
+    assert watched.daemon.stop() == 0, world.logs
+    verdict = world.verdict()
+    assert verdict.clean, f"{verdict}\n{world.logs}"
+    tagged = check(world.documents(), away_at, recovered_at)
+    results.note(
+        f"Redis {how} for {SCALE.redis_down_s:g} s under load",
+        verdict,
+        records_a_second_before=round(up),
+        records_a_second_meanwhile=round(down),
+        percent=round(100 * down / up),
+        tagged=tagged,
+        answered_from_what_was_known=int(figures["enricher_lookup_events_total stale"]),
+        s_until_it_was_asked_again=round(recovery_s, 2),
+    )
+
+
+def remember_few(world: World) -> None:
+    """Leave room for the answers to some users only, and not for long: the others need Redis."""
+    pipeline = json.loads(world.pipeline.read_text())
+    for stage in pipeline["stages"]:
+        if "lookup" in stage:
+            stage["lookup"] |= {"cache_mib": 1, "cache_s": 2}
+    world.pipeline.write_text(json.dumps(pipeline))
+
+
+def check(documents: Iterable[Found], away_at: datetime, recovered_at: datetime) -> int:
+    """Hold every document to what Redis knows; give how many were tagged for its absence."""
+    tagged = enriched_after = 0
+    for _, identity, event in documents:
+        user = event.get("user_id")
+        if not isinstance(user, str) or user in BROKEN:
+            continue
+        processed_at = datetime.fromisoformat(event["processed_at"])
+        is_tagged = TAG in event.get("tags", [])
+        if user in USERS:  # enriched, or it says why not
+            assert ("user_data" in event) != is_tagged, (identity, event)
+        if is_tagged:
+            tagged += 1
+            assert event["failures"]["user_lookup"].startswith("redis cannot be asked: ")
+            assert away_at - A_BATCH <= processed_at <= recovered_at, (identity, event)
+        enriched_after += processed_at > recovered_at and "user_data" in event
+    assert tagged > 0
+    assert enriched_after > 0
+    return tagged
