@@ -12,7 +12,7 @@ from enricher.expression import compile_predicate
 from enricher.loop import AlertStep, Ending, RouteStep, Step
 from enricher.model import ConfigError, Problem
 from enricher.plan import Clock, Plan
-from enricher.stages.base import Context, Lookups, NoLookups, Stage
+from enricher.stages.base import Context, FieldError, Lookups, NoLookups, Stage
 from enricher.template import lenient_renderer
 
 
@@ -37,7 +37,8 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
         try:
             compiled.append(stage.compile(context))
         except (ValueError, OSError) as error:
-            path = ("stages", number, stage.kind)
+            field = (error.field,) if isinstance(error, FieldError) else ()
+            path = ("stages", number, stage.kind, *field)
             problems.append(config.document.problem(path, str(error)))
     if problems:
         raise ConfigError(problems)
