@@ -39,6 +39,10 @@ class Scale(NamedTuple):
     reloads: int
     reload_events: int
     """For each of them."""
+    swaps: int
+    """Of the GeoIP file, each after it was damaged."""
+    swap_events: int
+    """A second, meanwhile."""
     mutated: int
     control_events: int
 
@@ -65,6 +69,8 @@ QUICK = Scale(
     term_events=4_000,
     reloads=3,
     reload_events=1_500,
+    swaps=6,
+    swap_events=500,
     mutated=1_000,
     control_events=4_000,
 )
@@ -91,6 +97,8 @@ LONG = Scale(
     term_events=8_000,
     reloads=20,
     reload_events=3_000,
+    swaps=100,
+    swap_events=500,
     mutated=10_000,
     control_events=10_000,
 )
