@@ -34,9 +34,10 @@ class Geoip(Stage):
     a failure. What the database does not know of a network is not written; what databases of its
     type never know is a mistake in the pipeline file.
 
-    Several stages may ask several databases. A database that changes is exchanged while the
-    pipeline runs, once the new one is seen to be sound; until then the old one answers, whatever
-    happens to its file.
+    Several stages may ask several databases. A file that changes is looked into, and then takes
+    the place of the old one while the pipeline runs; one that is no good is refused, and the old
+    one goes on to answer, whatever happened to its file: what is asked is a copy (in `TMPDIR`, or
+    in memory where there is no room). Damage to a few records shows when they are asked: a failure.
     """
 
     kind: ClassVar[str] = "geoip"
