@@ -16,7 +16,7 @@ from enricher.lookups.store import Lookups, NoLookups
 from enricher.loop import AlertStep, Ending, RouteStep, Step
 from enricher.model import ConfigError, Problem, UserError
 from enricher.plan import Clock, Plan
-from enricher.stages.base import Context, Stage
+from enricher.stages.base import Context, FieldError, Stage
 from enricher.template import lenient_renderer
 
 
@@ -36,7 +36,8 @@ def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
         try:
             compiled.append(stage.compile(context))
         except (ValueError, OSError) as error:
-            path = ("stages", number, stage.kind)
+            field = (error.field,) if isinstance(error, FieldError) else ()
+            path = ("stages", number, stage.kind, *field)
             problems.append(config.document.problem(path, str(error)))
     if problems:
         raise ConfigError(problems)

@@ -171,6 +171,12 @@ def _ways(read: Callable[[Way], float]) -> Callable[[Health], Samples]:
     ]
 
 
+def _databases(health: Health) -> Samples:
+    steps = getattr(health.runtime.plan, "steps", ())
+    databases = {id(d): d for step in steps if (d := getattr(step.function, "database", None))}
+    return [((str(one.file), one.kind), one.built_at) for one in databases.values()]
+
+
 _TP = ("source", "topic", "partition")
 _AS = ("alert", "sender")
 
@@ -294,6 +300,8 @@ FAMILIES: tuple[Family, ...] = (
            "Attempts to exchange the plan: ok, or failed and the old one kept.", _reloads),
     Family("enricher_last_reload_timestamp_seconds", "gauge", (),
            "When the last attempt was.", _last_reload),
+    Family("enricher_geoip_build_timestamp_seconds", "gauge", ("file", "type"),
+           "When the GeoIP database in use was built.", _databases),
 )  # fmt: skip
 
 

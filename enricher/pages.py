@@ -120,6 +120,7 @@ def example_text(example: Example) -> str:
     if example.lookups:
         stored = {key: json.loads(value) for key, value in example.lookups.items()}
         parts.append(f"stored:\n\n```json\n{as_json(stored)}\n```")
+    parts += [f"`{name}`:\n\n```\n{text.rstrip()}\n```" for name, text in example.files.items()]
     parts.append(f"given:\n\n```json\n{as_json(example.given)}\n```")
     parts.append(f"result:\n\n```json\n{as_json(example.expect)}\n```")
     return join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enricher import __version__, metrics
+from enricher.geoip.reader import Reader
 from enricher.health import Health
 from enricher.histogram import Histogram
 from enricher.kafka.assignment import Counts
 from enricher.model import Alert, DeadLetter, Document, Dropped, Progress, Record
 from enricher.tally import FAMILIES, Tally, family_of
 
+from .geoip.mmdb import DATA, country, write
+from .stages.running import plan_of
 from .test_runtime import Run
 
 Numbers = dict[tuple[str, tuple[str, ...]], float]
@@ -194,3 +198,23 @@ def test_names_are_conventional_and_documented() -> None:
         assert (family.kind == "counter") == family.name.endswith("_total")
         assert family.help.endswith(".")
         assert f"| `{family.name}` | {family.kind} |" in page
+
+
+async def test_the_age_of_a_geoip_database_is_offered(tmp_path: Path) -> None:
+    """By file and type, of those that the plan of now asks; each once."""
+    asn = DATA / "GeoLite2-ASN-Test.mmdb"
+    city = write(tmp_path / "city.mmdb", {"1.0.0.0/8": country("Nepal")}, kind="Test-City")
+    run = Run()
+    run.runtime.plan = plan_of(
+        f"geoip: {{field: a, database: {city}, country: c}}",
+        f"geoip: {{field: b, database: {city}, country: d}}",
+        f"geoip: {{field: b, database: {asn}, asn: e}}",
+    )
+    found = {
+        labels: value
+        for (name, labels), value in scrape(of(run)).items()
+        if name == "enricher_geoip_build_timestamp_seconds"
+    }
+    assert set(found) == {(str(city), "Test-City"), (str(asn), "GeoLite2-ASN")}
+    assert time.time() - found[str(city), "Test-City"] < 1000
+    assert found[str(asn), "GeoLite2-ASN"] == Reader(asn.read_bytes()).metadata.built_at

@@ -115,7 +115,7 @@ class Maker:
         return {"field": self.field(), "target": self.field(), "timezone": zone}
 
     def stage_geoip(self) -> dict[str, Any]:
-        names = ["country", "country_code", "state", "city", "location", "timezone"]
+        names = ["continent_code", "country", "country_code", "state", "city", "location"]
         wanted = self.random.sample(names, self.random.randint(0, 3))
         return {"field": self.field(), **{name: self.field() for name in wanted}}
 

@@ -91,6 +91,23 @@ async def test_a_reload_takes_up_every_file(rig: Rig) -> None:
     assert reloads.last_time is not None
 
 
+async def test_a_database_written_in_place(rig: Rig) -> None:
+    """What is half written, or truncated, changes no answer, and is no database; what is whole is one."""
+    new = rig.database.with_suffix(".other")
+    database(new, "India")
+    whole, old = new.read_bytes(), rig.database.read_bytes()
+    inode = rig.database.stat().st_ino
+    for content in (b"", whole[: len(whole) // 2], b"\xff" * len(old), whole[:-20]):
+        rig.database.write_bytes(content)
+        await rig.reloader.reload()
+        assert (await rig.made())["country"] == "Nepal"
+    assert (rig.runtime.reloads.ok, rig.runtime.reloads.failed) == (0, 4)
+    rig.database.write_bytes(whole)
+    assert rig.database.stat().st_ino == inode
+    await rig.reloader.reload()
+    assert (await rig.made())["country"] == "India"
+
+
 def spoil_database(rig: Rig) -> None:
     """Keep the metadata, which stands at the end, and lose what comes before it."""
     whole = rig.database.read_bytes()

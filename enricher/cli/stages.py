@@ -87,6 +87,7 @@ def as_data(stage: type[Stage]) -> dict[str, Any]:
                 "title": example.title,
                 "yaml": example.yaml,
                 "lookups": {key: json.loads(text) for key, text in example.lookups.items()},
+                "files": dict(example.files),
                 "given": example.given,
                 "expect": example.expect,
             }
@@ -125,8 +126,10 @@ def _example_text(example: Example) -> str:
     from enricher.pages import as_item, as_json
 
     stored = {key: json.loads(text) for key, text in example.lookups.items()}
+    files = example.files.items()
     blocks = [as_item(example.yaml)]
     blocks += [f"stored: {as_json(stored)}"] if stored else []
+    blocks += [f"{name}:\n{textwrap.indent(text.rstrip(), '  ')}" for name, text in files]
     blocks += [f"given:  {as_json(example.given)}", f"result: {as_json(example.expect)}"]
     return f"Example: {example.title}\n\n{textwrap.indent(chr(10).join(blocks), '  ')}"
 

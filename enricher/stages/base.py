@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from enricher.connections import STRICT
 from enricher.expression import Predicate
 from enricher.functions import kind_of
+from enricher.geoip.database import Database
 from enricher.lookups.store import Lookups, NoLookups
 from enricher.model import Event, Failure, Record
 
@@ -52,10 +53,20 @@ class Context:
     """What `{$now}` and the like stand for."""
     lookups: Lookups = field(default_factory=NoLookups)
     geoip_database: Path | None = None
+    databases: dict[Path | None, Database] = field(default_factory=dict)
+    """GeoIP databases that stages of this pipeline have opened; None is the packaged one."""
 
     def path(self, name: Path) -> Path:
         """Find a file that the pipeline names."""
         return name if name.is_absolute() else self.folder / name
+
+
+class FieldError(ValueError):
+    """A mistake in one field of a stage that shows while it compiles."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Example(NamedTuple):
@@ -67,6 +78,8 @@ class Example(NamedTuple):
     expect: Event
     """The event after the stage; for a failure with its `tags` and `failures`."""
     lookups: Mapping[str, bytes] = {}
+    files: Mapping[str, str] = {}
+    """Texts of the files that it names."""
 
 
 class Stage(BaseModel):

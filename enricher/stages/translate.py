@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from enricher import document, path, template
+from enricher import path, template
 from enricher.model import Event
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
+from enricher.table import Columns, load_table
 
 
 class Translate(Stage):
@@ -19,6 +20,11 @@ class Translate(Stage):
 
     A value that the table lacks becomes `default`; without a default nothing is written. An
     absent or null field is left alone. A number or a boolean is looked up as JSON writes it.
+
+    A table may have a file of its own: YAML, JSON, or CSV (a name ending in `.csv`) for large
+    ones. CSV has two columns, or names in its first line of which `key_column` and `value_column`
+    choose two; its values are texts. A key that is there twice is a mistake. The file is read
+    again when it changes; one with a mistake is not taken, and the table from before stays.
     """
 
     kind: ClassVar[str] = "translate"
@@ -35,34 +41,63 @@ class Translate(Stage):
             {"state": "goa"},
             {"state": "goa", "region": "other"},
         ),
+        Example(
+            "a table in a file of two columns",
+            "translate: {field: state, target: region, file: regions.csv}",
+            {"state": "kerala"},
+            {"state": "kerala", "region": "south"},
+            files={"regions.csv": "kerala,south\ngujarat,west\n"},
+        ),
+        Example(
+            "two of several columns",
+            "translate: {field: bank.code, target: bank.name, file: banks.csv, key_column: code, "
+            "value_column: name}",
+            {"bank": {"code": 7}},
+            {"bank": {"code": 7, "name": "HDFC Bank, Mumbai"}},
+            files={"banks.csv": 'name,opened,code\n"HDFC Bank, Mumbai",1994,7\n'},
+        ),
     )
     field: FieldPath
     target: FieldPath
     table: dict[str, Any] | None = Field(default=None, description="Values by key.")
-    file: Path | None = Field(default=None, description="A YAML or JSON file with the table.")
+    file: Path | None = Field(default=None, description="A YAML, JSON or CSV file of it.")
+    key_column: str | None = Field(default=None, description="Of a CSV file with a first line.")
+    value_column: str | None = Field(default=None, description="What is written.")
     default: Any = Field(default=None, description="For a value that the table lacks.")
 
     @model_validator(mode="after")
     def _one_table(self) -> Translate:
         if (self.table is None) == (self.file is None):
             raise ValueError("give either table or file")
+        if (self.key_column is None) != (self.value_column is None):
+            raise ValueError("give both key_column and value_column, or none")
+        if self.key_column is not None and self.file is None:
+            raise ValueError("key_column and value_column are for a file")
         return self
 
     def compile(self, context: Context) -> EventFunction:
         """Load the table and build the function. Raises ValueError for a bad file."""
         get, put = path.getter(self.field), path.setter(self.target)
-        table = load_table(context.path(self.file)) if self.file else self.table or {}
+        values = self.values(context)
         default, as_text = self.default, template.as_text
 
         def translate(event: Event) -> None:
             value = get(event)
             if value is None:
                 return
-            found = table.get(value if type(value) is str else as_text(value), default)
+            found = values.get(value if type(value) is str else as_text(value), default)
             if found is not None:
                 put(event, found)
 
         return translate
+
+    def values(self, context: Context) -> Mapping[str, Any]:
+        """Give the table. Raises ValueError for a bad file."""
+        if self.file is None:
+            return self.table or {}
+        key, value = self.key_column, self.value_column
+        columns = Columns(key, value) if key is not None and value is not None else None
+        return load_table(context.path(self.file), columns)
 
     def writes(self) -> Iterable[str]:
         """Give the fields that it may write."""
@@ -71,13 +106,3 @@ class Translate(Stage):
     def repeats(self) -> bool:
         """Say that its texts come out of a table."""
         return True
-
-
-def load_table(file: Path) -> dict[str, Any]:
-    """Read a table from a YAML or JSON file. Raises ValueError that names the file."""
-    source = document.read_file(file)
-    if source.problems:
-        raise ValueError("; ".join(str(problem) for problem in source.problems))
-    if not isinstance(source.value, dict):
-        raise ValueError(f"{file}: a table is one mapping")  # noqa: TRY004 - a mistake in a file
-    return source.value

@@ -44,6 +44,10 @@ def test_a_stage_is_data_for_programs() -> None:
     stage = json.loads(invoke("stages", "lookup", "--format", "json"))
     assert stage["name"] == "lookup"
     assert stage["examples"][0]["lookups"] == {"user:u1": {"days": 5}}
+    assert stage["examples"][0]["files"] == {}
+    examples = json.loads(invoke("stages", "translate", "--format", "json"))["examples"]
+    assert {"regions.csv": "kerala,south\ngujarat,west\n"} in [one["files"] for one in examples]
+    assert "regions.csv:\n    kerala,south\n    gujarat,west" in invoke("stages", "translate")
     assert {
         "name": "key",
         "type": "template",

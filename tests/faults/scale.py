@@ -43,6 +43,10 @@ class Scale(NamedTuple):
     """Sent before the daemon starts: enough for both of the next two."""
     redis_up_s: float
     redis_down_s: float
+    swaps: int
+    """Of the GeoIP file, each after it was damaged."""
+    swap_events: int
+    """A second, meanwhile."""
     mutated: int
     control_events: int
     black_hole_s: float
@@ -79,6 +83,8 @@ QUICK = Scale(
     redis_events=30_000,
     redis_up_s=2,
     redis_down_s=3,
+    swaps=6,
+    swap_events=500,
     mutated=1_000,
     control_events=4_000,
     black_hole_s=5,
@@ -112,6 +118,8 @@ LONG = Scale(
     redis_events=400_000,
     redis_up_s=20,
     redis_down_s=60,
+    swaps=100,
+    swap_events=500,
     mutated=10_000,
     control_events=10_000,
     black_hole_s=150,

@@ -16,6 +16,8 @@ from enricher.model import Document, Record
 from enricher.stages import STAGES
 from enricher.stages.base import Example
 
+from ..examples import write_files
+
 EXAMPLES = [(kind, example) for kind, stage in STAGES.items() for example in stage.examples]
 
 
@@ -41,6 +43,7 @@ def test_every_stage_has_examples(kind: str) -> None:
 def test_example_runs_as_documented(kind: str, example: Example, tmp_path: Path) -> None:
     """A pipeline of this one stage makes of the given event what the example promises."""
     file = tmp_path / "example.yaml"
+    write_files(example, tmp_path)
     first = [] if STAGES[kind].decodes else ["  - json: {}"]
     head = ["name: example", "allow_python: true", "stages:", *first]
     tail = ["routes:", "  - elasticsearch: {index: logs}"]

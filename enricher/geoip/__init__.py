@@ -1,0 +1,1 @@
+"""GeoIP databases: opened safely, looked into, and remembered by network."""
