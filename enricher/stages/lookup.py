@@ -34,8 +34,9 @@ class Lookup(Stage):
     failure. With `on_unavailable: wait` the records wait instead, for a fresh answer. A server that
     failed three times in a row is left alone, and asked again aside until it answers.
 
-    `from: file` looks into a table instead: CSV with a header, or JSON lines. It is read when the
-    pipeline starts, and again when it changes.
+    `from: file` looks into a table instead, CSV with a header or JSON lines, such as
+    `lookup: {from: file, file: shops.csv, key_field: id, key: "{shop_id}", target: shop}`. It is
+    read when the pipeline starts, and again when it changes; inline tests read it, too.
     """
 
     kind: ClassVar[str] = "lookup"

@@ -224,6 +224,24 @@ async def test_who_answers_probes_alone_is_soon_left_alone_again(
         assert await store.get_many(["a"]) == [None]
 
 
+async def test_who_may_not_be_probed_is_asked_again_all_the_same(
+    valkey: Any, server: Redis
+) -> None:
+    """A user that may do nothing but look up."""
+    user: dict[str, Any] = {"passwords": ["+s3cret"], "commands": ["+mget"], "keys": ["*"]}
+    server.acl_setuser("strict", enabled=True, **user)
+    async with lookups(valkey.url.replace("//", "//strict:s3cret@")) as store:
+        (one,) = store.servers
+        assert await store.get_many(["a"]) == [None]
+        valkey.kill()
+        for _ in range(FAILURES):
+            assert are_unavailable(await store.get_many(["a"]))
+        valkey.start()  # users are not kept
+        server.acl_setuser("strict", enabled=True, **user)
+        await until(lambda: not one.breaker.reason)
+        assert await store.get_many(["a"]) == [None]
+
+
 async def test_the_first_answer_may_take_as_long_as_connecting(valkey: Any, server: Redis) -> None:
     """A server that is far away is not taken for one that is away; later every answer has its deadline."""
     server.set("a", "1")

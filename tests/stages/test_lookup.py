@@ -10,6 +10,7 @@ import pytest
 
 from enricher.build import build
 from enricher.config import load
+from enricher.inline_tests import run_tests
 from enricher.lookups.value import MAX_DEPTH
 from enricher.model import ConfigError, DeadLetter, Document, Record
 from enricher.plan import Plan
@@ -148,6 +149,19 @@ def test_a_table(tmp_path: Path, name: str) -> None:
     assert event_of(plan, {"id": "8"}) == {"id": "8"}
     if csv:
         assert event_of(plan, {"id": "₹"}) == {"id": "₹", "t": {"id": "₹"}}
+
+
+async def test_inline_tests_read_the_table(tmp_path: Path) -> None:
+    """It is a part of the pipeline, as the table of a `translate` is; `lookups:` stand for Redis."""
+    table_plan(tmp_path, "t.csv", "id,a\n1,x\n")
+    file = tmp_path / "p.yaml"
+    text = file.read_text()
+    file.write_text(
+        f"{text}tests:\n  - {{name: one, given: {{id: 1}}, lookups: {{'1': {{a: no}}}}, "
+        "expect: {event: {t: {id: '1', a: x}}}}\n"
+    )
+    (result,) = await run_tests(load(file, {}))
+    assert result.passed, result.differences
 
 
 def test_only_what_is_wanted_of_a_table(tmp_path: Path) -> None:
