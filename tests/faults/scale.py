@@ -43,6 +43,8 @@ class Scale(NamedTuple):
     """Sent before the daemon starts: enough for both of the next two."""
     redis_up_s: float
     redis_down_s: float
+    redis_timeout_ms: int
+    """The default in the long form; more where many tests share a machine."""
     mutated: int
     control_events: int
 
@@ -72,6 +74,7 @@ QUICK = Scale(
     redis_events=30_000,
     redis_up_s=2,
     redis_down_s=3,
+    redis_timeout_ms=250,
     mutated=1_000,
     control_events=4_000,
 )
@@ -101,6 +104,7 @@ LONG = Scale(
     redis_events=400_000,
     redis_up_s=20,
     redis_down_s=60,
+    redis_timeout_ms=50,
     mutated=10_000,
     control_events=10_000,
 )
