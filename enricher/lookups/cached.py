@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from enricher.lookups.cache import Cache, Found
 from enricher.lookups.store import Answer, Lookups
@@ -13,6 +14,7 @@ from enricher.lookups.value import footprint
 from enricher.model import Unavailable
 from enricher.waiting import Backoff, Notice
 
+_UNKNOWN = object()
 BACKOFF = Backoff(cap_s=0.5)
 """Between two attempts of a batch that waits; nobody is asked while the breaker is open."""
 
@@ -64,15 +66,19 @@ class CachedStore:
     async def _fetch(
         self, keys: Sequence[str | None], fresh: Mapping[str | None, Found]
     ) -> list[Found]:
-        missing = Counter([key for key in keys if key is not None and key not in fresh])
-        self.answered.cache += len(keys) - keys.count(None) - missing.total()
         # What is fresh is taken now: while the store is asked, another batch may make it go.
-        answers: dict[str | None, Found] = {key: fresh[key] for key in keys if key in fresh}
-        await self._ask(missing, answers)
-        return [answers[key] for key in keys]
+        found: list[Any] = [fresh.get(key, _UNKNOWN) for key in keys]
+        places = [place for place, one in enumerate(found) if one is _UNKNOWN]
+        self.answered.cache += len(keys) - keys.count(None) - len(places)
+        missing = Counter([key for place in places if (key := keys[place]) is not None])
+        answers = await self._ask(missing)
+        for place in places:
+            found[place] = answers[keys[place]]
+        return found
 
-    async def _ask(self, missing: Counter[str], answers: dict[str | None, Found]) -> None:
+    async def _ask(self, missing: Counter[str]) -> dict[str | None, Found]:
         """Answer keys that so many events have each."""
+        answers: dict[str | None, Found] = {}
         asked = []
         for key in missing:
             reason = self._misfit(key)
@@ -93,6 +99,7 @@ class CachedStore:
         self.answered.stale += stale
         self.answered.nobody += nobody
         self.answered.store += missing.total() - stale - nobody
+        return answers
 
     def _misfit(self, key: str) -> str | None:
         """Say why a key cannot be asked for; None where it can."""

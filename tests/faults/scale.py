@@ -47,6 +47,8 @@ class Scale(NamedTuple):
     """Of the GeoIP file, each after it was damaged."""
     swap_events: int
     """A second, meanwhile."""
+    redis_timeout_ms: int
+    """The default in the long form; more where many tests share a machine."""
     mutated: int
     control_events: int
     black_hole_s: float
@@ -85,6 +87,7 @@ QUICK = Scale(
     redis_down_s=3,
     swaps=6,
     swap_events=500,
+    redis_timeout_ms=250,
     mutated=1_000,
     control_events=4_000,
     black_hole_s=5,
@@ -120,6 +123,7 @@ LONG = Scale(
     redis_down_s=60,
     swaps=100,
     swap_events=500,
+    redis_timeout_ms=50,
     mutated=10_000,
     control_events=10_000,
     black_hole_s=150,

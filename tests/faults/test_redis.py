@@ -103,6 +103,7 @@ def test_redis_is_away_under_load(world: World, valkey: Any, how: str) -> None:
 def remember_few(world: World) -> None:
     """Leave room for the answers to some users only, and not for long: the others need Redis."""
     pipeline = json.loads(world.pipeline.read_text())
+    pipeline["connections"]["redis"]["timeout_ms"] = SCALE.redis_timeout_ms
     for stage in pipeline["stages"]:
         if "lookup" in stage:
             stage["lookup"] |= {"cache_mib": 1, "cache_s": 2}
