@@ -12,6 +12,7 @@ import orjson
 from enricher.alerts.digest import Refused
 from enricher.alerts.firing import Fire, Firing
 from enricher.alerts.labels import clean
+from enricher.alerts.reason import reason_of
 from enricher.model import Unavailable
 from enricher.waiting import Backoff, Notice, happens, pause, retry_after_s
 
@@ -134,7 +135,8 @@ class Replica:
         except (TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"{self._where} did not answer within {limit_s:g} s") from None
         except httpx.HTTPError as error:
-            raise Unavailable(f"{self._where} cannot be told ({type(error).__name__})") from None
+            reason = f"{reason_of(error)}; check connections.alertmanager"
+            raise Unavailable(f"{self._where} cannot be told ({reason})") from None
         said = f"{self._where} answers {answer.status_code}"
         if answer.status_code in (400, 413, 422):
             raise Refused(f"{said}: {clean(answer.text, 200)}")
