@@ -100,6 +100,8 @@ class Replica:
     def _alerts(self, now: float) -> Iterator[tuple[Told, bytes]]:
         for firing in self._firing.values():
             for fire in firing.burning(now):
+                if fire.refused.get(self.name) == fire.count:
+                    continue
                 try:
                     yield (firing, fire, fire.count), orjson.dumps(firing.as_json(fire))
                 except Exception as error:  # noqa: BLE001 - one event must not cost the others
@@ -116,12 +118,12 @@ class Replica:
                 await self._post(alerts[:half])
                 await self._post(alerts[half:])
                 return
-            (firing, fire, _), _ = alerts[0]
-            firing.drop(fire, "refused")
+            (firing, fire, count), _ = alerts[0]
+            firing.refused(fire, count, self.name)
             self._notice.error(str(error))
             return
         for (firing, fire, count), _ in alerts:
-            firing.posted(fire, count)
+            firing.posted(fire, count, self.name)
 
     async def _request(self, body: bytes) -> None:
         """Post once. Raises Refused or Unavailable."""

@@ -44,7 +44,7 @@ class Replicas:
             self.firing[name].rules = rules
         else:
             counts = self.counts.setdefault(name, Counts())
-            self.firing[name] = Firing(rules, counts, self._on_news)
+            self.firing[name] = Firing(rules, counts, self._on_news, len(self.each))
         return [self.firing[name]]
 
     def _on_news(self) -> None:
