@@ -128,7 +128,7 @@ class Lookup(Stage):
     def compile(self, context: Context) -> KeyedLookup:
         """Build the function of a batch; Redis is connected when it is first asked.
 
-        Raises ValueError or OSError for a bad file.
+        Raises ValueError for a bad file.
         """
         return KeyedLookup(self, context)
 
@@ -172,7 +172,7 @@ class KeyedLookup:
 
 
 def cached_store(stage: Lookup, context: Context) -> CachedStore:
-    """Open what a stage asks. Raises ValueError or OSError for a bad file."""
+    """Open what a stage asks. Raises ValueError for a bad file."""
     store, seconds, limit = context.lookups, stage.cache_s, stage.max_key_bytes
     if stage.file and stage.key_field:
         table = read_table(context.path(stage.file), stage.key_field, stage.wanted())
