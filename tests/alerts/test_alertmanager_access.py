@@ -13,7 +13,6 @@ import pytest
 import trustme
 
 from enricher.model import ConfigError, UserError
-from tests.alerts.hook import hook
 from tests.alerts.telling import Telling, until
 from tests.conftest import make_server
 from tests.servers.alertmanager import Alertmanager
@@ -137,18 +136,3 @@ async def test_a_token_is_sent(tmp_path: Path) -> None:
             server.shutdown()
             thread.join()
     assert seen[0] == ("/behind/a/path/api/v2/alerts", "Bearer t0ken")
-
-
-async def test_what_one_replica_refuses_another_is_told_of(tmp_path: Path) -> None:
-    """Also where the other one can only be reached later, and as long as it fires."""
-    rules = {"alertmanager": {"resolve_after_s": 1}}
-    async with hook(*[400] * 99) as refusing, hook(503) as taking:
-        connection = {"alertmanager": {"urls": f"{refusing.url},{taking.url}"}}
-        telling = Telling(tmp_path, [{"name": "Access", **rules}], {}, connection)
-        counts = telling.alerting.replicas.counts["Access"]
-        async with telling.running():
-            telling.match("Access", [{}])
-            await until(lambda: counts.told)
-            await until(lambda: len(taking.seen) > 2)
-        assert (counts.told, counts.dropped.total()) == (1, 0)
-        assert len(refusing.seen) == 1
