@@ -151,6 +151,7 @@ class KeyedLookup:
     """A function of a batch that can also be asked first and applied later, event by event."""
 
     def __init__(self, stage: Lookup, context: Context) -> None:
+        self.stage = stage
         self.key: Callable[[Event], str | None] = template.renderer(stage.key, context.builtins)
         """The key of an event; None where there is none."""
         self.apply = applier([stage.target, *stage.numbers])
@@ -169,6 +170,18 @@ class KeyedLookup:
             except Failure as failure:
                 failures[number] = str(failure)
         return failures
+
+
+def keep_answers(former: Iterable[object], functions: Iterable[object]) -> None:
+    """Let look-ups go on with what those that were set up like them know of the same store."""
+    known = [one for one in former if isinstance(one, KeyedLookup)]
+    for new in functions:
+        for old in known:
+            if isinstance(new, KeyedLookup) and (new.stage, new.asked.store) == (
+                old.stage,
+                old.asked.store,
+            ):
+                new.asked.cache = old.asked.cache
 
 
 def cached_store(stage: Lookup, context: Context) -> CachedStore:
