@@ -40,9 +40,10 @@ _DIGESTS = """Mails and webhooks tell many matches in one message: the first ten
 others as a number.
 
 - **The same thing is told once.** Matches with the same `fingerprint` are told once in
-  `repeat_after_s`. What was told stands in Redis, where there is one (`connections.redis.url`),
-  under a hash: it holds over a restart, and for all workers. So what is read again after a crash
-  is told once. While Redis is away, memory alone knows.
+  `repeat_after_s`. What was told stands in Redis, where there is one (`connections.redis.url`;
+  of a cluster no use is made), under a hash: it holds over a restart, and for all workers. So
+  what is read again after a crash is told once. Without Redis, or while it is away, memory alone
+  knows.
 - **Few messages.** The first match waits `group_wait_s` for others; then there is one message in
   `group_interval_s`, and no more than `max_per_hour`. What comes meanwhile is in the next one.
 - **Tried again.** A message that does not get through is tried again for `ttl_s`, at growing
@@ -73,8 +74,8 @@ Alertmanager merges equal label sets, so there it makes no difference. Of a mail
 may be one from each worker in an interval, each with its own count; fingerprints are shared
 through Redis, and records with the same Kafka key are read by the same worker.
 
-A reload (SIGHUP, or a changed file) takes effect on what waits, too; fingerprints stay known. An
-alert that is gone is told a last time."""
+A reload (SIGHUP, or a changed file) takes effect on what waits, too; fingerprints stay known. Of an
+alert that is gone, what waits is told a last time, and what fires until it is over."""
 
 
 def alerts_page() -> str:

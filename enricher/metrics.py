@@ -207,8 +207,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("enricher_alert_suppressed_total", "counter", _AS,
            "Matches whose fingerprint was told before.", _alerts("suppressed")),
     Family("enricher_alert_dropped_total", "counter", (*_AS, "reason"),
-           "Matches that nobody is told of: expired, refused, stopped (at the end of the run), "
-           "removed (by a reload).", _dropped_alerts),
+           "Matches that nobody is told of: expired, refused, stopped (at the end of the run).",
+           _dropped_alerts),
     Family("enricher_alert_waiting", "gauge", _AS,
            "Matches that still have to be told: for their interval, or for a server.",
            _alerts("waiting")),

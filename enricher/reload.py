@@ -20,6 +20,7 @@ from enricher.lookups import Lookups, open_lookups
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
 from enricher.runtime import Runtime
+from enricher.stages.lookup import keep_answers
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +134,8 @@ class Reloader:
         plan = build(config, open_lookups(redis) if redis and redis.file else self._lookups)
         if isinstance(self.runtime.plan, Plan):
             plan.prepare(self.runtime.plan)
+            former = [step.function for step in self.runtime.plan.steps]
+            keep_answers(former, [step.function for step in plan.steps])
         return config, plan, build_alerts(config) if self.alerting else []
 
     async def _install_templates(self, config: PipelineConfig) -> None:

@@ -24,7 +24,7 @@ def test_a_file_that_is_written_meanwhile(tmp_path: Path) -> None:
     for new in ("longer text", "xxxx"):
         file.write_text("text")
         os.utime(file, (1, 1))
-        with pytest.raises(ValueError, match="rename that over it"), steady.opened(file) as content:
+        with pytest.raises(OSError, match="rename that over it"), steady.opened(file) as content:
             content.read(1)
             file.write_text(new)
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_replaced_meanwhile(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     """A pipe without a writer is not waited for."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="no regular file"), steady.opened(tmp_path / "pipe"):
+    with pytest.raises(OSError, match="no regular file"), steady.opened(tmp_path / "pipe"):
         pass
     with pytest.raises(IsADirectoryError), steady.opened(tmp_path):
         pass

@@ -100,8 +100,8 @@ def test_mistakes(
     [
         (lambda file: None, "cannot be read: No such file or directory"),
         (lambda file: file.mkdir(), "cannot be read: Is a directory"),
-        (os.mkfifo, "it is no regular file"),
-        (lambda file: file.symlink_to("/dev/zero"), "it is no regular file"),
+        (os.mkfifo, "cannot be read: it is no regular file"),
+        (lambda file: file.symlink_to("/dev/zero"), "cannot be read: it is no regular file"),
     ],
 )
 @pytest.mark.parametrize("name", ["t.csv", "t.json", "t.yaml"])
@@ -144,5 +144,5 @@ def test_a_file_that_is_written_meanwhile(tmp_path: Path, monkeypatch: pytest.Mo
         return found
 
     monkeypatch.setattr(table_module, "_read_csv", read_meanwhile)
-    with pytest.raises(ValueError, match="t.csv: it changed while it was read"):
+    with pytest.raises(ValueError, match="t.csv: cannot be read: it changed while it was read"):
         load_table(file)

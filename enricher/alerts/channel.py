@@ -133,6 +133,8 @@ class Channel:
             gathered.shown.append(match)
         if len(gathered.fingerprints) < MOST_KNOWN:
             gathered.fingerprints.append(fingerprint)
+        else:
+            self._known.pop(fingerprint, None)  # nobody would note that it waits no more
 
     def due_at(self) -> float | None:
         """Give the time from which on a digest may depart; None while there is none."""

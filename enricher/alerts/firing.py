@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -42,15 +42,27 @@ class Fire:
     count: int = 0
     told: int = 0
     """Of those, the ones that some replica knows of."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """By replica, how many there were when it would not take them."""
 
 
 class Firing:
-    """All that fires of one alert, bounded: what has too many label sets is folded into one."""
+    """All that fires of one alert, bounded: what has too many label sets is folded into one.
 
-    def __init__(self, rules: Rules, counts: Counts, on_news: Callable[[], None]) -> None:
+    Args:
+        rules: What is told of it.
+        counts: Where it is written down what becomes of the matches.
+        on_news: Called when something new fires.
+        replicas: How many are told.
+    """
+
+    def __init__(
+        self, rules: Rules, counts: Counts, on_news: Callable[[], None], replicas: int
+    ) -> None:
         self.rules = rules
         self.counts = counts
         self._on_news = on_news
+        self._replicas = replicas
         self._fires: dict[Labels, Fire] = {}
 
     def __len__(self) -> int:
@@ -97,6 +109,12 @@ class Firing:
             del self._fires[fire.labels]
             self.counts.drop(fire.count - fire.told, reason)
 
+    def refused(self, fire: Fire, count: int, replica: str) -> None:
+        """Note that a replica takes none of the first `count` matches; others may yet."""
+        fire.refused[replica] = count
+        if len(fire.refused) == self._replicas:
+            self.drop(fire, "refused")
+
     def abandon(self, reason: str) -> int:
         """Forget all; gives the number of the matches that nobody knows of."""
         fires = list(self._fires.values())
@@ -104,9 +122,10 @@ class Firing:
             self.drop(fire, reason)
         return sum([fire.count - fire.told for fire in fires])
 
-    def posted(self, fire: Fire, count: int) -> None:
+    def posted(self, fire: Fire, count: int, replica: str) -> None:
         """Note that a replica knows of the first `count` matches."""
         self.counts.messages += 1
+        fire.refused.pop(replica, None)
         if count > fire.told and self._fires.get(fire.labels) is fire:
             self.counts.told += count - fire.told
             fire.told = count

@@ -12,6 +12,7 @@ import orjson
 from enricher.alerts.digest import Refused
 from enricher.alerts.firing import Fire, Firing
 from enricher.alerts.labels import clean
+from enricher.alerts.reason import reason_of
 from enricher.model import Unavailable
 from enricher.waiting import Backoff, Notice, happens, pause, retry_after_s
 
@@ -99,6 +100,8 @@ class Replica:
     def _alerts(self, now: float) -> Iterator[tuple[Told, bytes]]:
         for firing in self._firing.values():
             for fire in firing.burning(now):
+                if fire.refused.get(self.name) == fire.count:
+                    continue
                 try:
                     yield (firing, fire, fire.count), orjson.dumps(firing.as_json(fire))
                 except Exception as error:  # noqa: BLE001 - one event must not cost the others
@@ -115,12 +118,12 @@ class Replica:
                 await self._post(alerts[:half])
                 await self._post(alerts[half:])
                 return
-            (firing, fire, _), _ = alerts[0]
-            firing.drop(fire, "refused")
+            (firing, fire, count), _ = alerts[0]
+            firing.refused(fire, count, self.name)
             self._notice.error(str(error))
             return
         for (firing, fire, count), _ in alerts:
-            firing.posted(fire, count)
+            firing.posted(fire, count, self.name)
 
     async def _request(self, body: bytes) -> None:
         """Post once. Raises Refused or Unavailable."""
@@ -134,7 +137,8 @@ class Replica:
         except (TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"{self._where} did not answer within {limit_s:g} s") from None
         except httpx.HTTPError as error:
-            raise Unavailable(f"{self._where} cannot be told ({type(error).__name__})") from None
+            reason = f"{reason_of(error)}; check connections.alertmanager"
+            raise Unavailable(f"{self._where} cannot be told ({reason})") from None
         said = f"{self._where} answers {answer.status_code}"
         if answer.status_code in (400, 413, 422):
             raise Refused(f"{said}: {clean(answer.text, 200)}")

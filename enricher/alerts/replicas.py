@@ -28,7 +28,7 @@ class Replicas:
 
     def __init__(self, connections: Connections) -> None:
         self.firing: dict[str, Firing] = {}
-        """By alert."""
+        """By alert. What fires of a removed one is told until it is over."""
         self.counts: dict[str, Counts] = {}
         """Of removed alerts, too."""
         self.each = replicas_of(connections.alertmanager, self.firing)
@@ -37,14 +37,12 @@ class Replicas:
         """Give what takes an alert's matches from now on; None: there is no such alert."""
         rules = compiled.firing if compiled else None
         if rules is None or not self.each:
-            if name in self.firing:
-                self.firing.pop(name).abandon("removed")
             return []
         if name in self.firing:
             self.firing[name].rules = rules
         else:
             counts = self.counts.setdefault(name, Counts())
-            self.firing[name] = Firing(rules, counts, self._on_news)
+            self.firing[name] = Firing(rules, counts, self._on_news, len(self.each))
         return [self.firing[name]]
 
     def _on_news(self) -> None:

@@ -17,7 +17,7 @@ from enricher.alerts.identity import name_of
 from enricher.alerts.payload import Payload, check_body, compile_body, generic_body
 from enricher.alerts.reason import reason_of
 from enricher.alerts.text import RAW, SLACK, cut, tidy
-from enricher.connections import STRICT, File, Secret, reveal
+from enricher.connections import STRICT, File, Token, reveal
 from enricher.document import MISSING
 from enricher.model import Unavailable
 from enricher.tls import tls_context
@@ -87,7 +87,7 @@ class WebhookTarget(BaseModel):
     headers: Annotated[dict[str, SecretStr], AfterValidator(_check_headers)] = Field(
         default_factory=dict, description="More of them; their values are treated as secrets."
     )
-    bearer_token: Secret = Field(default=None, description="Sent as `Authorization: Bearer …`.")
+    bearer_token: Token = Field(default=None, description="Sent as `Authorization: Bearer …`.")
     body: dict[str, Any] | list[Any] | None = Field(
         default=None, description="JSON whose texts are templates."
     )

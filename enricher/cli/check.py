@@ -55,12 +55,16 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
 def check_files(config: PipelineConfig) -> None:
     """Open the files that connections and templates name, as a start does. Raises UserError."""
     from enricher.build import build_alerts
+    from enricher.lookups import open_lookups
 
     connections = config.pipeline.connections
     try:
         for connection in (connections.kafka, connections.elasticsearch, connections.alertmanager):
             if connection is not None:
                 connection.client_options()
+        redis = connections.redis
+        if redis is not None and (redis.file or redis.ca_file or redis.certificate_file):
+            open_lookups(redis)
     except UserError as error:
         raise UserError(f"{config.file}: {error}") from None
     build_alerts(config)

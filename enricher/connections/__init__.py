@@ -18,6 +18,7 @@ from enricher.connections.settings import (
     File,
     Secret,
     Text,
+    Token,
     empty_is_none,
     reveal,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Secret",
     "SmtpConnection",
     "Text",
+    "Token",
     "reveal",
 ]
 
@@ -157,7 +159,7 @@ class AlertmanagerConnection(BaseModel):
     )
     username: Text = Field(default=None, description="For basic authentication.")
     password: Secret = Field(default=None, description="For basic authentication.")
-    token: Secret = Field(default=None, description="A bearer token, in place of a password.")
+    token: Token = Field(default=None, description="A bearer token, in place of a password.")
     ca_file: File = Field(
         default=None, description="Authorities that the certificates are checked against."
     )
@@ -191,8 +193,9 @@ class AlertmanagerConnection(BaseModel):
             options["auth"] = (self.username, reveal(self.password) or "")
         elif parts.username:
             options["auth"] = (unquote(parts.username), unquote(parts.password or ""))
-        if self.ca_file:
-            options["verify"] = tls_context("connections.alertmanager", self.ca_file)
+        options["verify"] = parts.scheme == "https" and tls_context(
+            "connections.alertmanager", self.ca_file
+        )
         return options
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr
 
 STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 """Unknown fields are refused, and an error never repeats a value that may be a secret."""
@@ -20,8 +20,17 @@ def empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
+def _check_token(secret: SecretStr | None) -> SecretStr | None:
+    text = reveal(secret) or ""
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a token is one line of printable ASCII")
+    return secret
+
+
 Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
 Secret = Annotated[SecretStr | None, BeforeValidator(empty_is_none)]
+Token = Annotated[Secret, AfterValidator(_check_token)]
+"""A secret that goes into a header."""
 Text = Annotated[str | None, BeforeValidator(empty_is_none)]
 File = Annotated[Path | None, BeforeValidator(empty_is_none)]
 

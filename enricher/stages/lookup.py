@@ -128,7 +128,7 @@ class Lookup(Stage):
     def compile(self, context: Context) -> KeyedLookup:
         """Build the function of a batch; Redis is connected when it is first asked.
 
-        Raises ValueError or OSError for a bad file.
+        Raises ValueError for a bad file.
         """
         return KeyedLookup(self, context)
 
@@ -151,6 +151,7 @@ class KeyedLookup:
     """A function of a batch that can also be asked first and applied later, event by event."""
 
     def __init__(self, stage: Lookup, context: Context) -> None:
+        self.stage = stage
         self.key: Callable[[Event], str | None] = template.renderer(stage.key, context.builtins)
         """The key of an event; None where there is none."""
         self.apply = applier([stage.target, *stage.numbers])
@@ -171,8 +172,20 @@ class KeyedLookup:
         return failures
 
 
+def keep_answers(former: Iterable[object], functions: Iterable[object]) -> None:
+    """Let look-ups go on with what those that were set up like them know of the same store."""
+    known = [one for one in former if isinstance(one, KeyedLookup)]
+    for new in functions:
+        for old in known:
+            if isinstance(new, KeyedLookup) and (new.stage, new.asked.store) == (
+                old.stage,
+                old.asked.store,
+            ):
+                new.asked.cache = old.asked.cache
+
+
 def cached_store(stage: Lookup, context: Context) -> CachedStore:
-    """Open what a stage asks. Raises ValueError or OSError for a bad file."""
+    """Open what a stage asks. Raises ValueError for a bad file."""
     store, seconds, limit = context.lookups, stage.cache_s, stage.max_key_bytes
     if stage.file and stage.key_field:
         table = read_table(context.path(stage.file), stage.key_field, stage.wanted())

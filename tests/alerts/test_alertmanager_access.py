@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from enricher.model import UserError
+from enricher.model import ConfigError, UserError
 from tests.alerts.telling import Telling, until
 from tests.conftest import make_server
 from tests.servers.alertmanager import Alertmanager
@@ -82,7 +82,26 @@ async def test_an_unknown_authority_is_not_trusted(server: Alertmanager, tmp_pat
     url = f"https://enricher:pass%3Aword@127.0.0.1:{server.port}"
     count, why = await told(tmp_path, urls=url)
     assert count == 0
-    assert "cannot be told (ConnectError)" in why
+    assert "cannot be told (its certificate is not trusted: " in why
+    assert why.endswith("check connections.alertmanager)")
+
+
+async def test_without_a_file_the_system_says_whom_to_trust(
+    server: Alertmanager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever authorities come with the client's packages."""
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "nothing.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.folder / "ca.pem"))
+    url = f"https://enricher:pass%3Aword@127.0.0.1:{server.port}"
+    assert await told(tmp_path, urls=url) == (1, "")
+
+
+def test_a_token_that_no_header_takes(tmp_path: Path) -> None:
+    """It is said at once, and not repeated."""
+    for token in ("tök3n", "t0k3n\nx: y"):
+        with pytest.raises(ConfigError, match="a token is one line of printable ASCII") as caught:
+            Telling(tmp_path, [], {}, {"alertmanager": {"urls": "http://a:1", "token": token}})
+        assert "k3n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_authority(tmp_path: Path) -> None:

@@ -192,6 +192,12 @@ def test_what_a_start_would_open_is_opened(tmp_path: Path) -> None:
             "elasticsearch: {hosts: 'https://a:1', ca_file: away.pem}",
             "connections.elasticsearch.ca_file: away.pem cannot be read: No such file",
         ),
+        (
+            "lookups",
+            "redis: {url: 'rediss://a:1', ca_file: away.pem}",
+            "connections.redis.ca_file: away.pem cannot be read: No such file or directory",
+        ),
+        ("stored", "redis: {file: away.ndjson}", "lookups away.ndjson cannot be read: No such"),
     )
     for name, connections, _ in cases:
         text = f"{HEAD}{TAIL}connections: {{{connections}}}\nsources: [kafka: {{topics: [t], group: g}}]\n"

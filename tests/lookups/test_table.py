@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from enricher.lookups import table as tables
 from enricher.lookups.table import read_table
 
 
@@ -81,6 +83,28 @@ def test_mistakes(tmp_path: Path, name: str, content: bytes | str, told: str) ->
     assert told in str(caught.value)
 
 
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_table(tmp_path / "no.csv", "id")
+def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
+    """A pipe without a writer is not waited for."""
+    cases = {"no": "No such file or directory", "pipe": "it is no regular file"}
+    for kind in (".csv", ".jsonl"):
+        os.mkfifo(tmp_path / f"pipe{kind}")
+        for name, reason in cases.items():
+            with pytest.raises(ValueError, match=f"{name}{kind}: cannot be read: {reason}"):
+                read_table(tmp_path / f"{name}{kind}", "id")
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.csv", "id\n1\n"), ("t.jsonl", '{"id":1}\n')])
+def test_a_table_that_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    """Half a table is none."""
+    (tmp_path / name).write_text(content)
+    os.utime(tmp_path / name, (1, 1))
+
+    def key_meanwhile(value: object, _: str) -> str:
+        (tmp_path / name).write_text(content)
+        return str(value)
+
+    monkeypatch.setattr(tables, "_key", key_meanwhile)
+    with pytest.raises(ValueError, match=f"{name}: cannot be read: it changed while it was read"):
+        read_table(tmp_path / name, "id")
