@@ -11,13 +11,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import orjson
+
 from enricher.alerts.counts import Counts
 from enricher.alerts.digest import MOST_SHOWN, Digest, Match
 
 MOST_KNOWN = 10_000
-"""Fingerprints that are known at a time, and that wait to be looked up; the oldest is forgotten."""
-MOST_UNCHECKED = 2_000
+"""Fingerprints that are known at a time; the oldest is forgotten."""
+MOST_UNCHECKED = 10_000
 """Matches that wait for the shared memory; what comes beyond them does not ask it."""
+MOST_BYTES = 16 << 20
+"""Bytes of their events; of those beyond, nothing but the summary could be shown."""
 HOUR_S = 3600.0
 
 Fingerprint = bytes
@@ -31,6 +35,16 @@ class Rules(NamedTuple):
     group_interval_s: float
     max_per_hour: int
     ttl_s: float
+
+
+class Parked(NamedTuple):
+    """A match that waits to be looked up."""
+
+    fingerprint: Fingerprint
+    match: Match
+    """Without its event."""
+    event: bytes
+    """As JSON, which takes a quarter of the space."""
 
 
 @dataclass(slots=True)
@@ -71,8 +85,10 @@ class Channel:
         self.alert = alert
         self.rules = rules
         self.counts = counts
-        self.unchecked: list[tuple[Fingerprint, Match]] = []
+        self.unchecked: list[Parked] = []
         """What has to be looked up there."""
+        self._bytes = 0
+        """Of the events in it."""
         self._shared = shared
         self._clock = clock
         self._known: OrderedDict[Fingerprint, float | None] = OrderedDict()
@@ -100,19 +116,24 @@ class Channel:
             return
         self._remember(fingerprint, None)
         if self._shared and len(self.unchecked) < MOST_UNCHECKED:
-            self.unchecked.append((fingerprint, match))
+            event = orjson.dumps(match.event)
+            if self._bytes + len(event) > MOST_BYTES:
+                event = b"{}"
+            self._bytes += len(event)
+            self.unchecked.append(Parked(fingerprint, match._replace(event={}), event))
         else:
             self._gather(fingerprint, match)
 
     def checked(self, count: int, told: Collection[Fingerprint]) -> None:
         """Go on with the first `count` that were looked up; `told` are those that others told."""
         looked_up, self.unchecked = self.unchecked[:count], self.unchecked[count:]
-        for fingerprint, match in looked_up:
+        for fingerprint, match, event in looked_up:
+            self._bytes -= len(event)
             if fingerprint in told:
                 self.counts.suppressed += 1
                 self._known.pop(fingerprint, None)  # the others know until when
             else:
-                self._gather(fingerprint, match)
+                self._gather(fingerprint, match, event)
 
     def _is_known(self, fingerprint: Fingerprint) -> bool:
         until = self._known.get(fingerprint, 0.0)
@@ -123,14 +144,14 @@ class Channel:
             self._known.popitem(last=False)
         self._known[fingerprint] = until
 
-    def _gather(self, fingerprint: Fingerprint, match: Match) -> None:
+    def _gather(self, fingerprint: Fingerprint, match: Match, event: bytes = b"") -> None:
         gathered = self._waiting
         if gathered is None:
             gathered = self._waiting = Gathered(self._clock(), match.at)
         gathered.count += 1
         gathered.last_at = match.at
         if len(gathered.shown) < MOST_SHOWN:
-            gathered.shown.append(match)
+            gathered.shown.append(match._replace(event=orjson.loads(event)) if event else match)
         if len(gathered.fingerprints) < MOST_KNOWN:
             gathered.fingerprints.append(fingerprint)
         else:
@@ -193,7 +214,7 @@ class Channel:
         count = self.waiting
         self.counts.drop(count, reason)
         self._waiting = self._leaving = None
-        self.unchecked = []
+        self.unchecked, self._bytes = [], 0
         return count
 
     def _end(self) -> Gathered:

@@ -71,7 +71,7 @@ class Couriers:
             self._unchecked.clear()
             closing = self._closing
             waiting = [
-                (courier, [fingerprint for fingerprint, _ in courier.channel.unchecked])
+                (courier, [one.fingerprint for one in courier.channel.unchecked])
                 for courier in self.by_key.values()
             ]
             found = await told.which([one for _, some in waiting for one in some])

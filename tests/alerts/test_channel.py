@@ -183,6 +183,24 @@ def test_what_others_told_is_not_told_again() -> None:
     assert bench.channel.waiting == channels.MOST_UNCHECKED + 2
 
 
+def test_what_waits_to_be_looked_up_is_bounded_by_its_bytes() -> None:
+    """What is shown in the end is whole; of what was too much, the summary alone is there."""
+    bench = Bench(shared=True)
+    text = "x" * (channels.MOST_BYTES // 3)
+    for number in range(5):
+        bench.channel.take(b"%d" % number, match(number, text=text))
+    assert sum(len(one.event) for one in bench.channel.unchecked) <= channels.MOST_BYTES
+    bench.channel.checked(5, {b"0"})
+    bench.pass_time(10)
+    digest = bench.sent()
+    assert digest is not None
+    assert [len(one.event) for one in digest.shown] == [2, 0, 0, 0]
+    assert [one.summary for one in digest.shown] == [f"risk {n}" for n in range(1, 5)]
+    for number in range(5, 7):
+        bench.channel.take(b"%d" % number, match(number, text=text))
+    assert all(len(one.event) > 1000 for one in bench.channel.unchecked)
+
+
 def test_what_is_left_at_the_end_is_counted() -> None:
     bench = Bench(shared=True)
     bench.take(2)
