@@ -134,7 +134,7 @@ def _of_servers(read: Callable[[RedisServer], float]) -> Callable[[Health], Samp
 
 
 def _unverified(health: Health) -> Samples:
-    return [(("redis",), 1)] if getattr(health.runtime.lookups, "is_unverified", False) else []
+    return [((name,), 1) for name in health.runtime.unverified]
 
 
 def _build(health: Health) -> Samples:

@@ -28,6 +28,9 @@ LOOK_S = 0.5
 """Seconds between two looks at the files. Looking works where events do not come: on network
 and bind mounts, and with the links that Kubernetes swaps."""
 
+SWAP_S = 60.0
+"""Seconds that a new plan waits for what was read under the old one; then it is begun anew."""
+
 Stamps = dict[Path, tuple[int, int, int]]
 
 
@@ -108,14 +111,21 @@ class Reloader:
 
     async def _swap(self, config: PipelineConfig, plan: Plan, alerts: list[Compiled]) -> None:
         runtime = self.runtime
-        async with runtime.paused():
-            runtime.plan = plan
-            runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
-            runtime.dead_letters.pipeline = config.label
-            if self.alerting:
-                self.alerting.adopt(alerts)
-            self._config = config
-            memory.renew()
+        try:
+            async with asyncio.timeout(SWAP_S), runtime.paused():
+                runtime.plan = plan
+                runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
+                runtime.dead_letters.pipeline = config.label
+                if self.alerting:
+                    self.alerting.adopt(alerts)
+                self._config = config
+                memory.renew()
+        except TimeoutError:
+            self._requested.set()  # and again, until it can be done
+            raise UserError(
+                f"{config.file}: what was read before is not settled after {SWAP_S:g} s "
+                "(/health/ready says what it waits for); tried again, or restart enricher"
+            ) from None
 
     def _build(self) -> tuple[PipelineConfig, Plan, list[Compiled]]:
         """Load, check and compile, in a thread: it may take longer than heartbeats can wait."""

@@ -72,6 +72,8 @@ class Runtime:
     """Name of the plan, for whoever watches; so are the rest."""
     digest: str = ""
     reloads: Reloads = field(default_factory=Reloads)
+    unverified: Sequence[str] = ()
+    """Connections whose certificates are not checked."""
     opened: bool = False
     """Whether every sink is connected."""
     _settling: set[asyncio.Task[None]] = field(default_factory=set)

@@ -9,13 +9,18 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
+from enricher import metrics, reload
 from enricher.cli import service
 from enricher.config import PipelineConfig, load
+from enricher.health import Health
 from enricher.model import Document, Record
 from enricher.reload import files_of, stamps
+
+from .test_runtime import until
 
 PIPELINE = """\
 name: p
@@ -221,3 +226,49 @@ def test_the_files_of_a_pipeline(rig: Rig) -> None:
     assert stamps(files) == before
     (folder / "templates" / "elasticsearch" / "b.json").write_text("{}")
     assert stamps(files) != before
+
+
+async def test_what_is_not_settled_is_not_waited_for_for_ever(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old plan goes on, the reason is told, and it is tried again until it can be done."""
+    monkeypatch.setattr(reload, "SWAP_S", 0.05)
+    rig.runtime._quiet.clear()
+    rig.table.write_text("k: two\n")
+    following = asyncio.create_task(rig.reloader.follow())
+    rig.reloader.request()
+    await until(lambda: rig.runtime.reloads.failed >= 2)
+    assert "is not settled" in (rig.runtime.reloads.last_error or "is not settled")
+    assert (await rig.made())["word"] == "one"
+    assert rig.runtime._gate.is_set()
+    rig.runtime._quiet.set()
+    await until(lambda: rig.runtime.reloads.ok == 1)
+    assert (await rig.made())["word"] == "two"
+    following.cancel()
+
+
+def test_certificates_that_are_not_checked_are_told(tmp_path: Path) -> None:
+    """A warning at the start and a metric, for each connection where that is switched off."""
+    file = tmp_path / "p.yaml"
+    file.write_text(UNVERIFIED)
+    with structlog.testing.capture_logs() as logs:
+        runtime = service.prepare(lambda: load(file, {}), service.Options()).runtime
+    told = [line["connection"] for line in logs if "not verified" in line["event"]]
+    assert told == ["connections.elasticsearch", "connections.redis", "connections.smtp"]
+    registry = metrics.registry_of(Health(runtime, asyncio.Event()))
+    page = metrics.exposition(registry).decode()
+    assert 'enricher_tls_unverified{connection="elasticsearch"} 1.0' in page
+
+
+UNVERIFIED = """\
+name: p
+connections:
+  elasticsearch: {hosts: "https://localhost:1", verify_certificates: false}
+  redis: {url: "rediss://localhost:1", verify_certificates: false}
+  smtp: {url: "smtps://localhost:1", verify_certificates: false}
+sources: [file: {paths: [in.ndjson]}]
+stages:
+  - json: {}
+routes:
+  - elasticsearch: {index: logs}
+"""

@@ -71,6 +71,7 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups) -> Runt
         ),
         budget=Budget(options.budget_bytes),
         lookups=lookups,
+        unverified=connections.unverified,
         drain_s=options.drain_s,
         pipeline=config.pipeline.name,
         digest=config.digest,
@@ -82,6 +83,12 @@ def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
     config = read()
     lookups = open_lookups(config.pipeline.connections.redis)
     runtime = assemble(config, options, lookups)
+    for name in runtime.unverified:
+        log.warning(
+            "certificates are not verified, anybody may answer in its place; "
+            "leave verify_certificates out",
+            connection=f"connections.{name}",
+        )
     alerting = None
     if options.sends:
         alerting = Alerting(config.pipeline.connections)

@@ -292,3 +292,18 @@ class Connections(BaseModel):
     redis: RedisConnection | None = None
     alertmanager: AlertmanagerConnection | None = None
     smtp: SmtpConnection | None = None
+
+    @property
+    def unverified(self) -> list[str]:
+        """Name those whose certificates are not checked: anybody may answer in their place."""
+        over_tls = {
+            "elasticsearch": self.elasticsearch
+            and any(host.startswith("https") for host in self.elasticsearch.hosts or ()),
+            "redis": self.redis and self.redis.url,
+            "smtp": self.smtp and self.smtp.url,
+        }
+        return [
+            name
+            for name, used in over_tls.items()
+            if used and not getattr(self, name).verify_certificates
+        ]

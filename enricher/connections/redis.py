@@ -73,11 +73,6 @@ class RedisConnection(BaseModel):
             raise ValueError("give the user once: in the url or as username")
         return self
 
-    @property
-    def is_unverified(self) -> bool:
-        """Whether anybody may answer in the server's place."""
-        return self.url is not None and not self.verify_certificates
-
     def client_options(self) -> list[dict[str, Any]]:
         """Give the options of redis-py's connection pool, for each URL.
 

@@ -18,11 +18,4 @@ def open_lookups(connection: RedisConnection | None) -> Lookups:
     from enricher.lookups.cluster import ClusterLookups
     from enricher.lookups.redis import RedisLookups
 
-    if connection.is_unverified:
-        import structlog
-
-        structlog.get_logger(__name__).warning(
-            "connections.redis: certificates are not verified, anybody may answer in its place; "
-            "leave verify_certificates out"
-        )
     return ClusterLookups(connection) if connection.cluster else RedisLookups(connection)

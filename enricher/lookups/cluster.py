@@ -49,8 +49,6 @@ class ClusterLookups:
 
     def __init__(self, connection: RedisConnection) -> None:
         """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
-        self.is_unverified = connection.is_unverified
-        """For whoever watches."""
         self._timeout_s = connection.timeout_ms / 1000
         options = connection.client_options()
         self._options = options[0]

@@ -25,8 +25,7 @@ class RedisLookups:
         (options,) = connection.client_options()
         self._server = RedisServer(options, connection.timeout_ms / 1000)
         self.servers: Sequence[RedisServer] = (self._server,)
-        """For whoever watches; so is the next."""
-        self.is_unverified = connection.is_unverified
+        """For whoever watches."""
 
     async def get_many(
         self, keys: Sequence[str], hash_fields: Sequence[str] | None = None

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 import trustme
 from pydantic import SecretStr, ValidationError
 
-from enricher.connections import RedisConnection
+from enricher.connections import Connections, RedisConnection
 from enricher.lookups import open_lookups
-from enricher.lookups.redis import RedisLookups
 from enricher.lookups.store import Answer
 from enricher.model import Unavailable, UserError
 from tests.servers.relay import Relay
@@ -99,7 +97,7 @@ def context(authority: trustme.CA, host: str) -> ssl.SSLContext:
 
 
 async def test_tls(valkey: Any, authority: trustme.CA, files: Path) -> None:
-    """Certificates are verified, by authority and by host; `false` is a warning and a metric."""
+    """Certificates are verified, by authority and by host, unless that is switched off."""
     async with Relay(valkey.port, context(authority, "127.0.0.1")) as relay:
         url = SecretStr(f"rediss://127.0.0.1:{relay.port}/0")
         assert await answers(RedisConnection(url=url, ca_file=files / "ca.pem")) == [None]
@@ -108,13 +106,10 @@ async def test_tls(valkey: Any, authority: trustme.CA, files: Path) -> None:
             RedisConnection(url=url, ca_file=files / "other.pem"),
         ):
             assert "ConnectionError" in refusal((await answers(refused))[0])
-        with structlog.testing.capture_logs() as logs:
-            trusting = RedisConnection(url=url, verify_certificates=False)
-            assert await answers(trusting) == [None]
-        assert [line["log_level"] for line in logs] == ["warning"]
-        assert "certificates are not verified" in logs[0]["event"]
-        assert RedisLookups(trusting).is_unverified
-        assert not RedisLookups(RedisConnection(url=url)).is_unverified
+        trusting = RedisConnection(url=url, verify_certificates=False)
+        assert await answers(trusting) == [None]
+        assert Connections(redis=trusting).unverified == ["redis"]
+        assert Connections(redis=RedisConnection(url=url)).unverified == []
     async with Relay(valkey.port, context(authority, "redis.example.org")) as relay:
         url = SecretStr(f"rediss://127.0.0.1:{relay.port}/0")
         other_host = RedisConnection(url=url, ca_file=files / "ca.pem")

@@ -101,11 +101,3 @@ async def test_away_is_seen_and_only_who_waits_is_not_ready(valkey: Any, health:
     valkey.start()
     await waiting
     assert health.reasons() == []
-
-
-def test_certificates_that_are_not_verified_are_seen() -> None:
-    run = Run()
-    url = SecretStr("rediss://localhost:1")
-    run.runtime.lookups = RedisLookups(RedisConnection(url=url, verify_certificates=False))
-    found = scrape(Health(run.runtime, run.stopping))
-    assert found["enricher_tls_unverified", ("redis",)] == 1
