@@ -52,6 +52,11 @@ class DeadLetters(BaseModel):
         "read the same topics need one each: a letter's key is its record's id.",
     )
     file: File = Field(default=None, description="A file of JSON lines in place of the topic.")
+    mask: bool = Field(
+        default=False,
+        description="Hide in a letter's value, key and reason what the `mask` stages hide, "
+        "whatever their `when` says. A letter that this changes cannot be replayed, and says so.",
+    )
 
 
 class Expectation(BaseModel):
@@ -257,6 +262,9 @@ def _cross_check(
         problems.append(
             source.problem(("stages",), "the first stage must decode: write `- json: {}`")
         )
+    if pipeline.dead_letters.mask and "mask" not in kinds:
+        message = "there is no mask stage that says what to hide"
+        problems.append(source.problem(("dead_letters", "mask"), message))
     for number, route in enumerate(pipeline.routes):
         is_last = number == len(pipeline.routes) - 1
         if (route.when is None) != is_last:

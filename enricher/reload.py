@@ -14,6 +14,7 @@ import structlog
 from enricher import memory, notify
 from enricher.build import build
 from enricher.config import PipelineConfig
+from enricher.dead_letters.masking import LetterMask, letter_mask
 from enricher.lookups import open_lookups
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
@@ -92,9 +93,9 @@ class Reloader:
         reloads.last_time, reloads.last_error = time.time(), None
         with notify.reloading():
             try:
-                config, plan = await asyncio.to_thread(self._build)
+                config, plan, mask = await asyncio.to_thread(self._build)
                 await self._install_templates(config)
-                await self._swap(config, plan)
+                await self._swap(config, plan, mask)
             except Exception as error:  # noqa: BLE001 - a stage of the user's, a damaged file
                 reloads.failed += 1
                 reloads.last_error = self._tell(error)
@@ -102,16 +103,16 @@ class Reloader:
                 reloads.ok += 1
                 log.info("reloaded", file=str(config.file), pipeline=config.label)
 
-    async def _swap(self, config: PipelineConfig, plan: Plan) -> None:
+    async def _swap(self, config: PipelineConfig, plan: Plan, mask: LetterMask | None) -> None:
         runtime = self.runtime
         async with runtime.paused():
-            runtime.plan = plan
+            runtime.plan, runtime.mask = plan, mask
             runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
             runtime.dead_letters.pipeline = config.label
             self._config = config
             memory.renew()
 
-    def _build(self) -> tuple[PipelineConfig, Plan]:
+    def _build(self) -> tuple[PipelineConfig, Plan, LetterMask | None]:
         """Load, check and compile, in a thread: it may take longer than heartbeats can wait."""
         self._seen = stamps(self._files)  # before they are read: a later change is one
         config = self._load()
@@ -128,7 +129,7 @@ class Reloader:
         plan = build(config, open_lookups(redis) if redis and redis.file else self._lookups)
         if isinstance(self.runtime.plan, Plan):
             plan.prepare(self.runtime.plan)
-        return config, plan
+        return config, plan, letter_mask(config)
 
     async def _install_templates(self, config: PipelineConfig) -> None:
         sink: Any = self.runtime.sinks.get("elasticsearch")

@@ -18,6 +18,7 @@ from enricher.admin import Address
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build
 from enricher.config import PipelineConfig
+from enricher.dead_letters.masking import letter_mask
 from enricher.lookups import open_lookups
 from enricher.model import Alert, Source, UserError
 from enricher.monitor import watched
@@ -68,6 +69,7 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups | None =
         ),
         budget=Budget(options.budget_bytes),
         on_alert=options.on_alert,
+        mask=letter_mask(config),
         drain_s=options.drain_s,
         pipeline=config.pipeline.name,
         digest=config.digest,

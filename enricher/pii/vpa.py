@@ -1,0 +1,21 @@
+"""UPI addresses: `rakeshsh@okaxis`.
+
+The form is NPCI's: letters, digits, `.`, `-` and `_`, then a handle of letters. A dot behind the
+handle makes it an e-mail address.
+"""
+
+from __future__ import annotations
+
+from enricher.pii.address import AT, NAME_HINT, mask_name, normal
+from enricher.pii.kind import Kind
+
+_NAME = r"[\w.*?-]"
+
+VPA = Kind(
+    name="vpa",
+    pattern=rf"(?:^|[^\w.*?-])({_NAME}{{2,}}{AT}[A-Za-z]{{2,}})(?:$|[^\w.]|\.(?:$|\W))",
+    fit=len,
+    mask=mask_name,
+    normal=normal,
+    hint=f"{NAME_HINT}[A-Za-z]{{2}}",
+)
