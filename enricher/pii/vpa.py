@@ -10,10 +10,12 @@ from enricher.pii.address import AT, NAME_HINT, mask_name, normal
 from enricher.pii.kind import Kind
 
 _NAME = r"[\w.*?-]"
+_AFTER = r"(?:$|[^\w.*]|\*{1,3}(?:$|[^\w*])|\.(?:$|\W))"
+"""No word, nor what is masked: behind the sign it was the name of another address."""
 
 VPA = Kind(
     name="vpa",
-    pattern=rf"(?:^|[^\w.*?-])({_NAME}{{2,}}{AT}[A-Za-z]{{2,}})(?:$|[^\w.]|\.(?:$|\W))",
+    pattern=rf"(?:^|[^\w.*?-])({_NAME}{{2,}}{AT}[A-Za-z]{{2,}}){_AFTER}",
     fit=len,
     mask=mask_name,
     normal=normal,
