@@ -93,8 +93,9 @@ class Pipeline(BaseModel):
     allow_python: bool = Field(default=False, description="Lets `python` stages run.")
     connections: Connections = Connections()
     geoip_database: File = Field(default=None, description="Default for every geoip stage.")
-    sources: list[dict[str, Any]] = Field(default_factory=list)
-    stages: list[dict[str, Any]] = Field(default_factory=list)
+    # As the file has them, secrets put in: what shows them hides those.
+    sources: list[dict[str, Any]] = Field(default_factory=list, repr=False)
+    stages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     window: Window = Window()
     routes: list[Route] = Field(min_length=1)
     dead_letters: DeadLetters = DeadLetters()

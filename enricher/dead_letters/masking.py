@@ -54,7 +54,7 @@ class LetterMask:
 
     def _text(self, text: str) -> str:
         try:
-            value = json.loads(text, object_pairs_hook=_object)
+            value = _parsed(text)
             hidden = self._anything(value)
             before, after = _written(value), _written(hidden)
         except (ValueError, RecursionError):
@@ -72,6 +72,14 @@ class LetterMask:
         for masker in self._maskers:
             value = masker.anything(value)
         return value
+
+
+def _parsed(text: str) -> Any:
+    """Read an object or a list. Raises ValueError for all else, where a key stands twice, too."""
+    value = json.loads(text, object_pairs_hook=_object)
+    if type(value) not in (dict, list):
+        raise ValueError("a text or a number")  # noqa: TRY004 - as for what is no JSON
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """UPI addresses: `rakeshsh@okaxis`.
 
-The form is NPCI's: letters, digits, `.`, `-` and `_`, then a handle of letters. A dot behind the
-handle makes it an e-mail address.
+The form is NPCI's: letters, digits, `.`, `-` and `_`, then a handle of letters, some with digits
+behind them (`kotak811`). A dot behind the handle makes it an e-mail address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _AFTER = r"(?:$|[^\w.*]|\*{1,3}(?:$|[^\w*])|\.(?:$|\W))"
 
 VPA = Kind(
     name="vpa",
-    pattern=rf"(?:^|[^\w.*?-])({_NAME}{{2,}}{AT}[A-Za-z]{{2,}}){_AFTER}",
+    pattern=rf"(?:^|[^\w.*?-])({_NAME}{{2,}}{AT}[A-Za-z]{{2,}}[0-9]*){_AFTER}",
     fit=len,
     mask=mask_name,
     normal=normal,

@@ -38,7 +38,7 @@ class Mask(Stage):
     that are printed; an `aadhaar` has 12, the first from 2 to 9, and passes Verhoeff; both are
     found in JSON integers, too, which become texts. A `pan` has a fourth letter that says whose
     it is. A `phone` is Indian (ten digits from 6 to 9 on, with or without 0, 91, +91), or has a
-    `+`. A `vpa` has a handle of letters without a dot, so `root@host` looks like one. Digits
+    `+`. A `vpa` has a handle without a dot, so `root@host` looks like one. Digits
     within a word, behind a decimal point or in a longer number are none of these. About 4 of 100
     random numbers of 16 digits look like a card, 8 of 100 of 12 digits like an Aadhaar number
     and 40 of 100 of 10 digits like a phone: `within` names the fields where people write. With

@@ -16,7 +16,7 @@ NETWORKS = (
     ("5018", 13), ("6011", 16), ("60", 16), ("62", 17), ("65", 16), ("6759", 18), ("81", 16),
     ("82", 16),
 )  # fmt: skip
-HANDLES = ("okaxis", "oksbi", "okhdfcbank", "ybl", "paytm", "upi")
+HANDLES = ("okaxis", "kotak811", "oksbi", "okhdfcbank", "ybl", "paytm", "upi")
 _NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -70,8 +70,10 @@ def pans(draw: st.DrawFn) -> str:
 def phones(draw: st.DrawFn) -> str:
     """A mobile's number in India, or one with a plus from anywhere."""
     if draw(st.integers(0, 3)) == 0:
-        return "+" + draw(st.sampled_from(["1", "44", "49", "971"])) + draw(
-            st.text(DIGITS, min_size=8, max_size=11)
+        return (
+            "+"
+            + draw(st.sampled_from(["1", "44", "49", "971"]))
+            + draw(st.text(DIGITS, min_size=8, max_size=11))
         )
     digits = draw(st.sampled_from("6789")) + draw(st.text(DIGITS, min_size=9, max_size=9))
     sizes = draw(st.sampled_from([(10,), (5, 5), (3, 3, 4), (4, 3, 3)]))
