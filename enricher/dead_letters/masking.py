@@ -78,7 +78,7 @@ def _parsed(text: str) -> Any:
     """Read an object or a list. Raises ValueError for all else, where a key stands twice, too."""
     value = json.loads(text, object_pairs_hook=_object)
     if type(value) not in (dict, list):
-        raise ValueError("a text or a number")  # noqa: TRY004 - as for what is no JSON
+        raise ValueError("a text or a number")
     return value
 
 
