@@ -37,6 +37,11 @@ class DeadLetters(BaseModel):
         "read the same topics need one each: a letter's key is its record's id.",
     )
     file: File = Field(default=None, description="A file of JSON lines in place of the topic.")
+    mask: bool = Field(
+        default=False,
+        description="Hide in a letter's value, key and reason what the `mask` stages hide, "
+        "whatever their `when` says. A letter that this changes cannot be replayed, and says so.",
+    )
 
 
 class Expectation(BaseModel):
@@ -73,8 +78,9 @@ class Pipeline(BaseModel):
     allow_python: bool = Field(default=False, description="Lets `python` stages run.")
     connections: Connections = Connections()
     geoip_database: File = Field(default=None, description="Default for every geoip stage.")
-    sources: list[dict[str, Any]] = Field(default_factory=list)
-    stages: list[dict[str, Any]] = Field(default_factory=list)
+    # As the file has them, secrets put in: what shows them hides those.
+    sources: list[dict[str, Any]] = Field(default_factory=list, repr=False)
+    stages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     window: Window = Window()
     routes: list[Route] = Field(min_length=1)
     dead_letters: DeadLetters = DeadLetters()
@@ -242,6 +248,9 @@ def _cross_check(
         problems.append(
             source.problem(("stages",), "the first stage must decode: write `- json: {}`")
         )
+    if pipeline.dead_letters.mask and "mask" not in kinds:
+        message = "there is no mask stage that says what to hide"
+        problems.append(source.problem(("dead_letters", "mask"), message))
     for number, route in enumerate(pipeline.routes):
         is_last = number == len(pipeline.routes) - 1
         if (route.when is None) != is_last:

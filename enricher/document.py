@@ -47,7 +47,8 @@ class Document:
     """A parsed file: the value, and where each part of it stands."""
 
     file: str
-    value: Any = None
+    value: Any = field(default=None, repr=False)
+    """Variables are put in, so secrets may be in it."""
     marks: dict[Path_, Mark] = field(default_factory=dict)
     """By path; a key of a mapping has the mark of the key, and `(path, "=")` that of its text,
     where that stands in the file as it is (on one line, without escapes)."""

@@ -65,6 +65,8 @@ class DeadLetter(NamedTuple):
     error: str
     """Class of the error: a Python exception's name, or the sink's error type."""
     reason: str
+    is_masked: bool = False
+    """Whether personal data is hidden in it: it is not the record any more."""
 
 
 class Dropped(NamedTuple):

@@ -32,12 +32,13 @@ def compile_pattern(text: str) -> Callable[[str], Groups | None]:
     return search
 
 
-def compile_finder(text: str) -> Callable[[bytes, int], int]:
+def compile_finder(text: str, *, is_utf8: bool = False) -> Callable[[bytes, int], int]:
     """Compile an RE2 pattern over bytes to a function of them and an offset to begin at.
 
-    It gives the offset after the first match, and -1 where there is none.
+    It gives the offset after the first match, and -1 where there is none. A character of the
+    pattern is a byte, or (`is_utf8`) one of UTF-8.
     """
-    match = _compile(text, latin1=True)._regexp.Match  # noqa: SLF001
+    match = _compile(text, latin1=not is_utf8, groups=False)._regexp.Match  # noqa: SLF001
     anchor = _anchor()
 
     def find(subject: bytes, begin: int) -> int:
@@ -45,6 +46,21 @@ def compile_finder(text: str) -> Callable[[bytes, int], int]:
         return end
 
     return find
+
+
+def compile_locator(text: str) -> Callable[[bytes, int], tuple[int, int]]:
+    """Compile an RE2 pattern over ASCII with one group to a function of bytes and an offset.
+
+    It gives where the group of the first match begins and ends, and (-1, -1) where there is none.
+    """
+    match = _compile(text, latin1=True)._regexp.Match  # noqa: SLF001
+    anchor = _anchor()
+
+    def locate(subject: bytes, begin: int) -> tuple[int, int]:
+        found: tuple[int, int] = match(anchor, subject, begin, len(subject))[1]
+        return found
+
+    return locate
 
 
 def group_names(text: str) -> dict[str, int]:
@@ -61,11 +77,12 @@ def _anchor() -> Any:
     return re2._Anchor.UNANCHORED  # noqa: SLF001
 
 
-def _compile(text: str, *, latin1: bool = False) -> Any:
+def _compile(text: str, *, latin1: bool = False, groups: bool = True) -> Any:
     import re2
 
     options = re2.Options()
     options.log_errors = False
+    options.never_capture = not groups
     if latin1:
         options.encoding = re2.Options.Encoding.LATIN1
     try:

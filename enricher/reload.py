@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -16,6 +16,7 @@ from enricher.alerts.alerting import Alerting
 from enricher.alerts.compiled import Compiled
 from enricher.build import build, build_alerts
 from enricher.config import PipelineConfig
+from enricher.dead_letters.masking import LetterMask, letter_mask
 from enricher.lookups import Lookups, open_lookups
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
@@ -32,6 +33,15 @@ SWAP_S = 60.0
 """Seconds that a new plan waits for what was read under the old one; then it is begun anew."""
 
 Stamps = dict[Path, tuple[int, int, int]]
+
+
+class Fresh(NamedTuple):
+    """What was built of the files as they are now."""
+
+    config: PipelineConfig
+    plan: Plan
+    alerts: list[Compiled]
+    mask: LetterMask | None
 
 
 class Reloader:
@@ -99,25 +109,25 @@ class Reloader:
         reloads.last_time, reloads.last_error = time.time(), None
         with notify.reloading():
             try:
-                config, plan, alerts = await asyncio.to_thread(self._build)
-                await self._install_templates(config)
-                await self._swap(config, plan, alerts)
+                fresh = await asyncio.to_thread(self._build)
+                await self._install_templates(fresh.config)
+                await self._swap(fresh)
             except Exception as error:  # noqa: BLE001 - a stage of the user's, a damaged file
                 reloads.failed += 1
                 reloads.last_error = self._tell(error)
             else:
                 reloads.ok += 1
-                log.info("reloaded", file=str(config.file), pipeline=config.label)
+                log.info("reloaded", file=str(self._config.file), pipeline=self._config.label)
 
-    async def _swap(self, config: PipelineConfig, plan: Plan, alerts: list[Compiled]) -> None:
-        runtime = self.runtime
+    async def _swap(self, fresh: Fresh) -> None:
+        runtime, config = self.runtime, fresh.config
         try:
             async with asyncio.timeout(SWAP_S), runtime.paused():
-                runtime.plan = plan
+                runtime.plan, runtime.mask = fresh.plan, fresh.mask
                 runtime.pipeline, runtime.digest = config.pipeline.name, config.digest
                 runtime.dead_letters.pipeline = config.label
                 if self.alerting:
-                    self.alerting.adopt(alerts)
+                    self.alerting.adopt(fresh.alerts)
                 self._config = config
                 memory.renew()
         except TimeoutError:
@@ -127,7 +137,7 @@ class Reloader:
                 "(/health/ready says what it waits for); tried again, or restart enricher"
             ) from None
 
-    def _build(self) -> tuple[PipelineConfig, Plan, list[Compiled]]:
+    def _build(self) -> Fresh:
         """Load, check and compile, in a thread: it may take longer than heartbeats can wait."""
         self._seen = stamps(self._files)  # before they are read: a later change is one
         config = self._load()
@@ -146,7 +156,8 @@ class Reloader:
             plan.prepare(self.runtime.plan)
             former = [step.function for step in self.runtime.plan.steps]
             keep_answers(former, [step.function for step in plan.steps])
-        return config, plan, build_alerts(config) if self.alerting else []
+        alerts = build_alerts(config) if self.alerting else []
+        return Fresh(config, plan, alerts, letter_mask(config))
 
     async def _install_templates(self, config: PipelineConfig) -> None:
         sink: Any = self.runtime.sinks.get("elasticsearch")

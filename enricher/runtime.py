@@ -65,6 +65,8 @@ class Runtime:
     tally: Tally = field(default_factory=Tally)
     on_alerts: Callable[[Sequence[Document]], None] | None = None
     """Gets the documents of a settled delivery that alerts matched; never waits."""
+    mask: Callable[[list[DeadLetter]], list[DeadLetter]] | None = None
+    """Hides personal data in dead letters before they are kept; called in a thread."""
     drain_s: float = 30.0
     """How long the deliveries under way may take once reading has stopped: what waits in the
     plan, and what is being written."""
@@ -228,6 +230,8 @@ class Runtime:
                 letters += [_letter_of(one) for one in refused]
                 outcomes = [*_without(outcomes, refused), *letters[-len(refused) :]]
             if letters:
+                if self.mask:
+                    letters = await asyncio.to_thread(self.mask, letters)
                 await self.dead_letters.write(letters)
             await delivery.acknowledge()
         finally:

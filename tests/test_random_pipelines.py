@@ -25,7 +25,8 @@ TOP += ['["it\'s"]', '["x y"]']
 PATHS = [*TOP * 3, "a.b", "a.c", "b.a.c", "failures.x", "tags.y"]
 TEXTS = ["", "x", "1", "12.5", "true", "a@okaxis", "8.8.8.8", "10.0.0.1", "DEBUG", '{"a": "x"}']
 TIMES = ["2025-12-31T23:59:59Z", "2025-10-20T00:00:00", "2025-10-20T06:15Z", "1900-01-01T00:00:00Z"]
-SCALARS = [None, True, False, 0, 1, 7, -2.5, 2**63, *TEXTS, *TIMES]
+PERSONAL = ["rakeshsh@okaxis", "4111 1111 1111 1111", "x 234567890124 +91 98765 43210", "a@b.co"]
+SCALARS = [None, True, False, 0, 1, 7, -2.5, 2**63, 378282246310005, *TEXTS, *TIMES, *PERSONAL]
 STORED = [b'{"n": "5"}', b'{"n": null, "a": 1}', b"[]", b"no", b'{"n": "x"}', b"{}", None]
 MOMENT = 1_761_040_929_118
 
@@ -178,6 +179,18 @@ class Maker:
             "lower": True,
             "table": {"x": "y", "debug": "x"},
         }
+
+    def stage_mask(self) -> dict[str, Any]:
+        one = self.random
+        kinds = ["vpa", "card", "aadhaar", "pan", "phone", "email"]
+        by_field = {self.field(): one.choice(kinds) for _ in range(one.randint(0, 2))}
+        scan = one.sample(kinds, one.randint(0 if by_field else 1, 3))
+        stage: dict[str, Any] = {"fields": by_field, "scan": scan}
+        if scan and one.random() < 0.6:
+            stage["within"] = [self.field() for _ in range(one.randint(1, 2))]
+        if one.random() < 0.3:
+            stage |= {"mode": "hash", "key": "sixteen characters"}
+        return stage
 
     def stage_drop(self) -> dict[str, Any]:
         return {"when": self.when(0) + " and " + self.when(0)}

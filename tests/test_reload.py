@@ -17,7 +17,7 @@ from enricher import metrics, reload
 from enricher.cli import service
 from enricher.config import PipelineConfig, load
 from enricher.health import Health
-from enricher.model import Document, Record
+from enricher.model import DeadLetter, Document, Record
 from enricher.reload import files_of, stamps
 
 from .test_runtime import until
@@ -111,6 +111,32 @@ async def test_a_database_written_in_place(rig: Rig) -> None:
     assert rig.database.stat().st_ino == inode
     await rig.reloader.reload()
     assert (await rig.made())["country"] == "India"
+
+
+async def test_a_reload_takes_up_what_dead_letters_hide(tmp_path: Path) -> None:
+    """The rules of the plan that a record failed under are those of its letter."""
+    file = tmp_path / "p.yaml"
+    text = (
+        "name: p\nconnections: {elasticsearch: {store: p.db}}\nsources: [file: {paths: [x]}]\n"
+        "stages: [{json: {}}, {mask: {fields: {a: vpa}}}]\n"
+        "routes: [{elasticsearch: {index: l}}]\ndead_letters: {mask: true}\n"
+    )
+    file.write_text(text)
+    reloader = service.prepare(lambda: load(file, {}), service.Options())
+    letter = DeadLetter(Record(b'{"a":"1","b":"2"}', "i", None, "f", 0), "s", "e", "r")
+
+    def kept() -> bytes:
+        assert reloader.runtime.mask is not None
+        return reloader.runtime.mask([letter])[0].record.value
+
+    assert kept() == b'{"a":"*","b":"2"}'
+    file.write_text(text.replace("a: vpa", "b: vpa"))
+    await reloader.reload()
+    assert kept() == b'{"a":"1","b":"*"}'
+    file.write_text(text.replace("mask: true", "mask: false"))
+    await reloader.reload()
+    assert reloader.runtime.reloads.last_error is not None
+    assert "dead_letters changed, which needs a restart" in reloader.runtime.reloads.last_error
 
 
 def spoil_database(rig: Rig) -> None:

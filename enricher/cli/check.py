@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: Path | None) -> None:
     """Check pipeline files: every mistake with its line, in one pass.
 
+    What may be a mistake is a warning, and no failure.
+
     Takes the same way as the daemon's start, so what passes here starts there. No network.
 
     \b
@@ -30,6 +32,7 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
       enricher check pipelines/*.yaml
       enricher check --allow-missing-env pipelines/payments.yaml
     """
+    from enricher.advice import advice
     from enricher.build import build
     from enricher.config import load, load_connections
 
@@ -48,6 +51,8 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
             stages, routes = len(config.stages), len(config.pipeline.routes)
             tests = len(config.pipeline.tests)
             click.echo(f"{pipeline}: ok, {stages} stages, {routes} routes, {tests} tests")
+            for problem in advice(config):
+                click.echo(f"warning: {problem}", err=True)
     if failed:
         raise click.exceptions.Exit(2)
 

@@ -27,9 +27,9 @@ def replay(opened: Opened, dry_run: bool, output: str) -> None:
 
     The records are the original bytes under the original ids, timestamps, streams, offsets and
     keys, so a document that is there already is not written twice. What settles is removed.
-    What fails again stays as it is; what was cut for its size cannot be replayed and stays too:
-    exit code 1 for both. Alerts are not sent. Killed at any point, the next replay finishes the
-    work.
+    What fails again stays as it is; what was cut for its size, or masked, cannot be replayed and
+    stays too: exit code 1 for both. Alerts are not sent. Killed at any point, the next replay
+    finishes the work.
 
     --dry-run cannot know what a server would refuse.
 
@@ -63,7 +63,7 @@ async def show_outcomes(
     from enricher.dead_letters.replay import gather
     from enricher.model import DeadLetter
 
-    whole = [entry for entry in entries if not entry.is_cut]
+    whole = [entry for entry in entries if entry.is_whole]
     failed = 0
     async for letters in gather(opened.queue, whole):
         for outcome in await plan.process([letter.dead.record for letter in letters]):
@@ -75,10 +75,17 @@ async def show_outcomes(
                 click.echo(f"{plain(outcome.record.id)}\n{pretty(outcome)}", nl=False)
     await opened.queue.close()
     await lookups.close()
-    cut = len(entries) - len(whole)
-    text = f"{len(whole) - failed} would settle, {failed} would fail again, {cut} cut"
+    cut, masked = unfit(entries)
+    text = f"{len(whole) - failed} would settle, {failed} would fail again, {cut} cut, "
+    text += f"{masked} masked"
     click.echo(f"{counted(len(entries))}: {text}; nothing was written", err=True)
-    return not failed and not cut
+    return not failed and len(whole) == len(entries)
+
+
+def unfit(entries: list[Entry]) -> tuple[int, int]:
+    """Count the letters that were cut, and those of the others that were masked."""
+    cut = sum(entry.is_cut for entry in entries)
+    return cut, sum(not entry.is_whole for entry in entries) - cut
 
 
 def replay_all(
@@ -118,7 +125,7 @@ def figures(
 ) -> dict[str, Any]:
     """Give the numbers of a replay: the stable form that programs read."""
     tally = runtime.tally
-    cut = sum(entry.is_cut for entry in entries)
+    cut, masked = unfit(entries)
     settled = sum(tally.documents.values()) + sum(tally.dropped.values())
     again = tally.records - settled
     return {
@@ -132,8 +139,9 @@ def figures(
             for (stage, error, reason), count in failed.counts.most_common()
         ],
         "cut": cut,
+        "masked": masked,
         "newer": opened.queue.kept,
-        "not_reached": len(entries) - cut - settled - again,
+        "not_reached": len(entries) - cut - masked - settled - again,
     }
 
 
@@ -156,6 +164,10 @@ def as_text(opened: Opened, result: dict[str, Any]) -> str:
     ]
     for key, text in (
         ("cut", "were cut for their size: they cannot be replayed, and stay"),
+        (
+            "masked",
+            "were masked: they cannot be replayed, and stay; read their records again",
+        ),
         ("newer", "of the settled ones were written anew meanwhile, and stay: replay them again"),
         ("not_reached", "were not reached, and stay"),
     ):

@@ -32,6 +32,8 @@ def as_text(letter: Letter) -> str:
         rows["value"] += (
             f" of {letter.cut.size:,}: cut, it cannot be replayed; sha256 {letter.cut.sha256}"
         )
+    if dead.is_masked:
+        rows["value"] += "; personal data is masked, it cannot be replayed"
     lines = [click.style(plain(letter.id), bold=True)]
     lines += [f"  {name:<10} {plain(text)}" for name, text in rows.items() if text]
     lines += [f"    {line}" for line in value_lines(record.value)]

@@ -20,6 +20,7 @@ from enricher.alerts.alerting import Alerting
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
+from enricher.dead_letters.masking import letter_mask
 from enricher.lookups import Lookups, open_lookups
 from enricher.model import Alert, Document, Source, UserError
 from enricher.monitor import watched
@@ -72,6 +73,7 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups) -> Runt
         budget=Budget(options.budget_bytes),
         lookups=lookups,
         unverified=connections.unverified,
+        mask=letter_mask(config),
         drain_s=options.drain_s,
         pipeline=config.pipeline.name,
         digest=config.digest,

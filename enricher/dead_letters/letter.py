@@ -69,6 +69,8 @@ def to_line(letter: Letter) -> bytes:
         **_text("value", record.value),
         "at": letter.time,
     }
+    if dead.is_masked:
+        entry["masked"] = True
     if letter.cut:
         entry |= {"truncated": True, "size": letter.cut.size, "sha256": letter.cut.sha256}
     return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
@@ -86,7 +88,8 @@ def from_line(line: bytes, place: Place = NOWHERE) -> Letter | None:
             position=entry["position"],
             key=_bytes(entry, "key"),
         )
-        dead = DeadLetter(record, entry["stage"], entry["error"], entry["reason"])
+        is_masked = entry.get("masked") is True
+        dead = DeadLetter(record, entry["stage"], entry["error"], entry["reason"], is_masked)
         cut = Cut(entry["size"], entry["sha256"]) if entry.get("truncated") else None
         return Letter(dead, entry["pipeline"], entry["at"], cut, place)
     except (ValueError, KeyError, TypeError, AttributeError):

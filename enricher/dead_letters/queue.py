@@ -32,6 +32,12 @@ class Entry(NamedTuple):
     size: int
     """Bytes of the value."""
     is_cut: bool
+    is_masked: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether it is the record as it came, so that it can be replayed."""
+        return not (self.is_cut or self.is_masked)
 
 
 class Found(NamedTuple):
@@ -146,6 +152,7 @@ def entry_of(letter: Letter) -> Entry:
         sys.intern(letter.pipeline),
         len(dead.record.value),
         letter.cut is not None,
+        dead.is_masked,
     )
 
 

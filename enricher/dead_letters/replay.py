@@ -44,7 +44,7 @@ class LetterSource(Source):
 
     Args:
         queue: Closed by `close()`.
-        entries: The letters to deliver; those that are cut are passed over.
+        entries: The letters to deliver; those that are cut or masked are passed over.
         failed: What the same run gives its dead letters to.
     """
 
@@ -54,7 +54,7 @@ class LetterSource(Source):
         self.total_bytes = sum(entry.size for entry in entries)
         self.read_bytes = 0
         self._queue = queue
-        self._entries = [entry for entry in entries if not entry.is_cut]
+        self._entries = [entry for entry in entries if entry.is_whole]
         self._failed = failed
         self._stopping = False
 

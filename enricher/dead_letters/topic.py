@@ -224,4 +224,5 @@ def _letter(key: str, value: bytes, headers: Mapping[str, bytes], place: Place) 
     cut = None
     if "truncated" in headers:
         cut = Cut(int(headers["size"]), headers["sha256"].decode())
-    return Letter(DeadLetter(record, stage, error, reason), pipeline, at, cut, place)
+    dead = DeadLetter(record, stage, error, reason, "masked" in headers)
+    return Letter(dead, pipeline, at, cut, place)

@@ -145,6 +145,7 @@ class DeadLetterTopic:
         headers = (
             *_coordinates(record),
             *(_cut(record.value) if len(record.key or b"") > _KEY else ()),
+            *((("masked", b"true"),) if letter.is_masked else ()),
             ("stage", letter.stage.encode(errors="replace")),
             ("error", letter.error.encode(errors="replace")),
             ("reason", letter.reason.encode(errors="replace")[:_REASON]),

@@ -11,6 +11,7 @@ from enricher.stages.extract import Extract
 from enricher.stages.geoip import Geoip
 from enricher.stages.json import Json
 from enricher.stages.lookup import Lookup
+from enricher.stages.mask import Mask
 from enricher.stages.normalize import Normalize
 from enricher.stages.python import Python
 from enricher.stages.remove import Remove
@@ -38,6 +39,7 @@ STAGES: dict[str, type[Stage]] = {
         Rename,
         Remove,
         Convert,
+        Mask,
         Normalize,
         DropEvents,
         Python,

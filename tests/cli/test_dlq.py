@@ -160,3 +160,58 @@ def test_purge_asks_on_a_terminal(folder: Path, answer: bytes, left: int) -> Non
     assert "remove 2 dead letters of tiny in dead-letters.ndjson for good?" in shown
     assert (code == 0) is (left == 0)
     assert len((folder / "dead-letters.ndjson").read_bytes().splitlines()) == left
+
+
+MASKED = (
+    TINY.replace("  - drop:", "  - mask: {fields: {vpa: vpa}, scan: [card, phone]}\n  - drop:")
+    + "dead_letters: {mask: true}\n"
+)
+PERSONAL = b"""\
+{"s":"card 4111 1111 1111 1111","vpa":"not an address","x":1}
+{"s":"nothing","x":2}
+broken 4111111111111111 and +91 98765 43210
+{"message":"of 4111-1111-1111-1111","vpa":"rakeshsh@okaxis"}
+"""
+SECRETS = ("4111 1111", "4111111", "4111-1111", "98765", "rakesh", "not an address")
+
+
+def test_masked_letters_show_nothing_and_are_not_replayed(tmp_path: Path) -> None:
+    """Value and reason, end to end; what nothing was hidden in is replayed as ever."""
+    (tmp_path / "tiny.yaml").write_text(MASKED)
+    (tmp_path / "events.ndjson").write_bytes(PERSONAL)
+    (tmp_path / "connections.yaml").write_text(CONNECTIONS)
+    ran = enricher("run", "tiny.yaml", "events.ndjson", "--local", folder=tmp_path)
+    assert ran.code == 0, ran.err
+    queue = tmp_path / "dead-letters.ndjson"
+    shown = dlq(tmp_path, "show")
+    everything = queue.read_text() + (tmp_path / "enricher.db").read_bytes().decode("latin1")
+    everything += shown.out + dlq(tmp_path, "list").out + ran.out + ran.err
+    assert not [secret for secret in SECRETS if secret in everything]
+    assert shown.out.count("personal data is masked, it cannot be replayed") == 2
+    assert "reason     s is no number: …" in shown.out
+    letters = [orjson.loads(line) for line in queue.read_bytes().splitlines()]
+    assert [one.get("masked", False) for one in letters] == [True, False, True]
+    assert orjson.loads(letters[0]["value"]) == {
+        "s": "card **** **** **** 1111",
+        "vpa": "*** ** *******",
+        "x": 1,
+    }
+
+    (tmp_path / "tiny.yaml").write_text(MASKED.replace("on_error: dead_letter", "on_error: tag"))
+    tried = dlq(tmp_path, "replay", "--dry-run")
+    assert tried.code == 1
+    assert "1 would settle, 0 would fail again, 0 cut, 2 masked" in tried.err
+    done = dlq(tmp_path, "replay", "--connections", "connections.yaml")
+    assert done.code == 1
+    assert "1  settled and removed" in done.out
+    assert "2  were masked: they cannot be replayed, and stay; read their records again" in done.out
+    (figures,) = dlq(
+        tmp_path, "replay", "--connections", "connections.yaml", "--format", "json"
+    ).lines
+    assert (figures["dead_letters"], figures["masked"], figures["settled"]) == (2, 2, 0)
+    backup = dlq(tmp_path, "show", "--format", "ndjson").out
+    assert [orjson.loads(line)["masked"] for line in backup.splitlines()] == [True, True]
+    with closing(sqlite3.connect(tmp_path / "enricher.db")) as store:
+        documents = [row[0] for row in store.execute("select document from documents")]
+    assert len(documents) == 2
+    assert not any(secret in str(documents) for secret in SECRETS)
