@@ -92,9 +92,8 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
             raise UserError(
                 f'no source "{name}"{suggest(name, known)}; there are: {", ".join(known)}'
             )
-    chosen = [
-        s for s in config.sources if not options.only_sources or s.name in options.only_sources
-    ]
+    only = options.only_sources
+    chosen = [s for s in config.sources if (s.name in only if only else s.is_wanted)]
     if not chosen:
         raise UserError(f"{config.file}: no sources; name them under `sources:`, or give files")
     worker = (options.worker or 0) if options.shared else None

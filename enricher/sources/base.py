@@ -28,6 +28,14 @@ class SourceModel(BaseModel):
     examples: ClassVar[tuple[str, ...]] = ()
     name: str
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it runs where it is not asked for by name."""
+        return True
+
+    def check(self, setting: Setting) -> None:
+        """Open the files that it names, as a start does. Raises UserError."""
+
     def build(self, setting: Setting) -> Source:
         """Make the source; nothing is connected or opened yet. Raises UserError."""
         raise NotImplementedError
