@@ -98,6 +98,14 @@ def _sampled(health: Health) -> Samples:
     return [((name,), tally.sampled) for name in tally.cost_ns]
 
 
+def _refused(health: Health) -> Samples:
+    return [
+        ((source.name, reason), count)
+        for source in health.runtime.sources
+        for reason, count in counts(source).get("refused", {}).items()
+    ]
+
+
 def _partitions(health: Health) -> Samples:
     return [
         ((source.name,), len(progress(source)))
@@ -172,6 +180,28 @@ FAMILIES: tuple[Family, ...] = (
     Family("enricher_source_blocked", "gauge", ("source",),
            "1 while nothing can be read.",
            lambda h: [((one.name,), one.blocked is not None) for one in h.runtime.sources]),
+    Family("enricher_source_connections", "gauge", ("source",),
+           "Connections of senders that are open.", _of_sources("connections")),
+    Family("enricher_source_accepted_total", "counter", ("source",),
+           "Connections that senders made.", _of_sources("accepted")),
+    Family("enricher_source_events_total", "counter", ("source",),
+           "Events that were sent to us, settled or not; one sent again counts again.",
+           _of_sources("events")),
+    Family("enricher_source_received_bytes_total", "counter", ("source",),
+           "Bytes that were sent to us, as they came: compressed ones, without TLS.",
+           _of_sources("bytes")),
+    Family("enricher_source_refused_total", "counter", ("source", "reason"),
+           "Connections refused or ended for what was sent, or for want of room.", _refused),
+    Family("enricher_source_open_without_tls", "gauge", ("source",),
+           "1 where a source is open to the network without TLS.",
+           _of_sources("open_without_tls")),
+    Family("enricher_beats_windows_total", "counter", ("source",),
+           "Windows that Beats began: batches.", _of_sources("windows")),
+    Family("enricher_beats_acks_total", "counter", ("source",),
+           "Windows acknowledged: each of their events is durable.", _of_sources("acks")),
+    Family("enricher_beats_keepalives_total", "counter", ("source",),
+           "Acknowledgements of nothing or of a part, to senders that wait.",
+           _of_sources("keepalives")),
     Family("enricher_kafka_lag_records", "gauge", _TP,
            "Offsets of a partition that are not settled yet.", _by_partition(lambda p: p.lag)),
     Family("enricher_kafka_watermark_age_seconds", "gauge", _TP,

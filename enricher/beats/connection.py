@@ -156,12 +156,12 @@ class Connection(asyncio.Protocol):
             return
         settings = self._server.settings
         silent_s = now - self._heard
-        is_waiting = bool(self._owed) or not self._is_reading
+        is_waiting = bool(self._owed) or not self._is_reading  # what it sent may lie unread
         if self._is_clogged:
             if silent_s > settings.read_timeout_s:
                 self.refuse("slow", "it reads no acknowledgements")
         elif is_waiting:
-            if now - self._told >= settings.keepalive_s and (self._owed or self._left):
+            if now - self._told >= settings.keepalive_s:
                 self._server.counts.keepalives += 1
                 self._tell(_ACK.pack(self._version, _A, self._reached))
         elif self._is_known and not self._left and not self.held:
