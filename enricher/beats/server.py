@@ -7,7 +7,6 @@ import secrets
 import socket
 import ssl
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,7 +62,7 @@ class Counts:
     bytes: int = 0
     """As they came over the wire, compressed or not, without TLS."""
     open_without_tls: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, int] = field(default_factory=dict)
 
 
 class BeatsSource(Source):
@@ -185,7 +184,8 @@ class BeatsSource(Source):
 
     def refuse(self, reason: str, peer: str, text: str) -> None:
         """Count a refusal, and log one of each reason a minute."""
-        self.counts.refused[reason] += 1
+        refused = self.counts.refused
+        refused[reason] = refused.get(reason, 0) + 1
         now = time.monotonic()
         if now - self._noted.get(reason, -_NOTE_S) >= _NOTE_S:
             self._noted[reason] = now

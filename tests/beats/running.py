@@ -50,6 +50,9 @@ class Running:
     def counts(self) -> Any:
         return self.source.counts
 
+    def refused(self, reason: str) -> int:
+        return self.source.counts.refused.get(reason, 0)
+
     def values(self) -> list[bytes]:
         return [record.value for delivery in self.deliveries for record in delivery.records]
 

@@ -232,7 +232,7 @@ async def test_what_came_before_unsound_frames_is_acknowledged() -> None:
     async with running() as run, sending(run) as sender:
         await sender.send(wire.batch([b"1"]) + b"garbage")
         await run.taken(1)
-        await until(lambda: run.counts.refused["protocol"], "refused")
+        await until(lambda: run.refused("protocol"), "refused")
         await run.settle()
         assert await sender.ack() == ack(1)
         assert await sender.ack() == b""
@@ -247,7 +247,7 @@ async def test_a_slow_sender_has_a_deadline() -> None:
             await run.settle()
             await drip.send(wire.window(1) + wire.event(1, b"x" * 1000)[:10])
             dripping = asyncio.create_task(drip_on(drip))
-            await until(lambda: run.counts.refused["slow"] == 3, "refused")
+            await until(lambda: run.refused("slow") == 3, "refused")
             await until(lambda: not run.counts.connections, "closed")
             dripping.cancel()
 
@@ -311,7 +311,7 @@ async def test_incomplete_frames_hold_no_more_than_there_is_for_all() -> None:
             await senders[-1].send(part)
             await until(partial(begun, run, number + 1), "begun")
             await until(lambda: run.source._held <= HELD, "bounded")
-        await until(lambda: run.counts.refused["memory"] >= 3, "bounded")
+        await until(lambda: run.refused("memory") >= 3, "bounded")
         assert await senders[0].ack() == b""
         await senders[-1].send(b"x")
         await run.taken(1)
@@ -330,7 +330,7 @@ async def test_one_that_reads_no_acks_is_read_no_more() -> None:
     async with running(read_timeout_s=0.5) as run, sending(run, receive=4096) as deaf:
         deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
         flood = asyncio.create_task(drown(deaf))
-        while not run.counts.refused["slow"]:
+        while not run.refused("slow"):
             await asyncio.sleep(0)
             deliveries, run.deliveries = run.deliveries, []
             for delivery in deliveries:
