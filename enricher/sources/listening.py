@@ -38,7 +38,7 @@ class Address(NamedTuple):
         """Read `HOST:PORT`; an IPv6 address stands in brackets. Raises ValueError."""
         host, _, port = text.rpartition(":")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        is_host = bare and (bare == host) == (":" not in host) and not any(c in bare for c in "/ ")
+        is_host = bare and (bare == host) == (":" not in host) and not set(bare) & set("/ []")
         if not is_host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
             raise ValueError("write HOST:PORT, such as 127.0.0.1:5044, or 0.0.0.0:5044 for all")
         return cls(bare, int(port))
