@@ -28,9 +28,6 @@ _ACK = Struct(">BBI")
 _A = ord("A")
 _PROGRESS = 64 << 10
 """So many bytes are progress, too, where a frame is long."""
-_LOW = 4 << 10
-_HIGH = 16 << 10
-"""Decrypted bytes that TLS may keep for us while we do not read."""
 
 
 class _Batch:
@@ -76,12 +73,8 @@ class Connection(asyncio.Protocol):
         self._fresh = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; TLS, where there is any, stands."""
+        """Begin; where there is TLS, its handshake is still to come."""
         self._transport = cast("asyncio.Transport", transport)
-        if transport.get_extra_info("sslcontext"):
-            limit = getattr(transport, "set_read_buffer_limits", None)
-            if limit is not None:
-                limit(high=_HIGH, low=_LOW)
         if self._is_ending:
             self.close()
         elif self._server.is_shut:
@@ -105,8 +98,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Stay, for the ACKs that are owed, where only the other direction was closed."""
         self._is_ending = True
-        is_tls = self._transport is None or self._transport.get_extra_info("sslcontext")
-        return bool(self._owed) and not is_tls
+        return bool(self._owed)
 
     def pause_writing(self) -> None:
         """Read no more from one that reads no ACKs."""
@@ -152,8 +144,6 @@ class Connection(asyncio.Protocol):
 
     def tick(self, now: float) -> None:
         """Do what time demands: a keep-alive, or an end. Called about once a second."""
-        if self._transport is None:  # TLS has a deadline of its own
-            return
         settings = self._server.settings
         silent_s = now - self._heard
         is_waiting = bool(self._owed) or not self._is_reading  # what it sent may lie unread

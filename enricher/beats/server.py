@@ -10,12 +10,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from enricher.beats.connection import Connection
 from enricher.beats.frames import Event
 from enricher.beats.limits import LIMITS, Limits
+from enricher.beats.tls import Tls
 from enricher.model import Delivery, Record, Source, UserError
 from enricher.sources import listening
 from enricher.sources.inbox import Inbox
@@ -248,19 +250,12 @@ class BeatsSource(Source):
                 self._spawn(self._welcome(made, accepted))
 
     async def _welcome(self, made: Connection, accepted: socket.socket) -> None:
-        """Make a connection of a socket; with TLS, that takes a while."""
+        """Make a connection of a socket."""
         tls = self.settings.tls
-        options = {"ssl_handshake_timeout": self.settings.read_timeout_s,
-                   "ssl_shutdown_timeout": 1.0} if tls else {}  # fmt: skip
+        outer = made if tls is None else Tls(made, tls, partial(made.refuse, "tls"))
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: made, accepted, ssl=tls, **options
-            )
-        except OSError as error:  # ssl.SSLError is one
-            self.refuse("tls", made.peer, f"no TLS: {error}")
-            accepted.close()
-            self.remove(made)
-        except asyncio.CancelledError:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: outer, accepted)
+        except (OSError, asyncio.CancelledError):
             accepted.close()
             self.remove(made)
             raise

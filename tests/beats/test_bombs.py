@@ -212,3 +212,12 @@ def test_a_thousand_slow_senders(tmp_path: Path, tls: bool) -> None:
         with Client(under.daemon.port, under.tls) as late:
             late.send(wire.batch([{"late": 1}]))
             late.wait_for(1)
+
+
+def test_a_thousand_begun_records_of_tls(tmp_path: Path) -> None:
+    """What TLS itself keeps for each is bounded, too."""
+    with attacked(tmp_path, tls=True, what=f"{SLOW} begun records") as under, ExitStack() as stack:
+        assert under.tls is not None
+        for _ in range(SLOW):
+            stack.enter_context(wire.begun_record(under.daemon.port, under.tls))
+        under.good.goes_on()

@@ -89,3 +89,20 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def begun_record(port: int, tls: ssl.SSLContext) -> socket.socket:
+    """Shake hands, and send a TLS record but for its last bytes."""
+    made = socket.create_connection((HOST, port), timeout=PATIENCE_S)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    half = tls.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    while True:
+        try:
+            half.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            made.sendall(outgoing.read())
+            incoming.write(made.recv(1 << 16))
+    half.write(window(1) + event(1, b"x" * 16_000))
+    made.sendall(outgoing.read()[:-10])
+    return made
