@@ -41,6 +41,9 @@ class Scale(NamedTuple):
     """For each of them."""
     mutated: int
     control_events: int
+    beats_batches: int
+    """Of a hundred events."""
+    beats_kills: int
 
 
 QUICK = Scale(
@@ -67,6 +70,8 @@ QUICK = Scale(
     reload_events=1_500,
     mutated=1_000,
     control_events=4_000,
+    beats_batches=200,
+    beats_kills=2,
 )
 
 LONG = Scale(
@@ -93,6 +98,8 @@ LONG = Scale(
     reload_events=3_000,
     mutated=10_000,
     control_events=10_000,
+    beats_batches=1_000,
+    beats_kills=5,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK

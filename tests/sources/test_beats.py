@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from enricher.sources import SOURCES
 from enricher.sources.listening import Address
 from tests.beats import wire
 from tests.beats.daemon import BeatsDaemon, pipeline_of
-from tests.cli.program import PAYMENTS
+from tests.cli.program import PAYMENTS, enricher
 
 
 @pytest.mark.parametrize(
@@ -120,4 +121,19 @@ def test_lines_of_ours_that_filebeat_read_go_the_way_of_all(tmp_path: Path) -> N
         "beats:w-10",
         "BadKey",
         "beats/127.0.0.1",
+    )
+
+
+def test_a_port_that_is_in_use_is_told(tmp_path: Path) -> None:
+    """Another program has it, Logstash for one: the daemon says so, and ends with 2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        done = enricher(
+            "run", PAYMENTS, "--local", "--source", "beats",
+            folder=tmp_path, environment={"BEATS_LISTEN": listen, "ENRICHER_ADMIN": "off"},
+        )  # fmt: skip
+    assert done.code == 2
+    assert (
+        f"source beats: cannot listen on {listen}: is in use; give another one as `listen`"
+        in done.err
     )
