@@ -255,7 +255,11 @@ class BeatsSource(Source):
         outer = made if tls is None else Tls(made, tls, partial(made.refuse, "tls"))
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: outer, accepted)
-        except (OSError, asyncio.CancelledError):
+        except OSError as error:  # gone again
+            self.refuse("accept", made.peer, f"cannot accept: {error.strerror}")
+            accepted.close()
+            self.remove(made)
+        except asyncio.CancelledError:
             accepted.close()
             self.remove(made)
             raise

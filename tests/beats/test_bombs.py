@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import struct
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import pytest
+
+from tests.admin_client import get
 
 from . import wire
 from .certificates import Certificates
@@ -100,9 +103,17 @@ class Memory:
 class Under(NamedTuple):
     """A daemon under attack."""
 
+    admin: Path
+
     daemon: BeatsDaemon
     good: Good
     tls: ssl.SSLContext | None
+
+    def refused(self) -> dict[str, int]:
+        """Give the refusals by reason."""
+        status = json.loads(get(self.admin, "/status")[1])
+        found: dict[str, int] = status["sources"]["beats"]["refused"]
+        return found
 
     def attack(self, frames: bytes, times: int = 1) -> None:
         """Send frames over connections of their own, and see each of them ended by the daemon."""
@@ -125,7 +136,8 @@ def attacked(tmp_path: Path, *, tls: bool, what: str) -> Iterator[Under]:
         pair, context = certificates.server, certificates.trusting()
         fields = {"certificate_file": str(pair.certificate), "key_file": str(pair.key)}
     pipeline = pipeline_of(tmp_path, tls=fields, read_timeout_s=120)
-    with BeatsDaemon(pipeline, tmp_path) as daemon:
+    admin = tmp_path / "admin.sock"
+    with BeatsDaemon(pipeline, tmp_path, "--admin", f"unix:{admin}") as daemon:
         with Good(daemon, context) as good:
             for _ in range(5):
                 good.goes_on()
@@ -133,7 +145,7 @@ def attacked(tmp_path: Path, *, tls: bool, what: str) -> Iterator[Under]:
                 good.goes_on()
             begin = good.acknowledged
             with Memory(daemon) as during:
-                yield Under(daemon, good, context)
+                yield Under(admin, daemon, good, context)
                 good.goes_on()
         grown = during.most - before.most
         print(
@@ -148,11 +160,14 @@ def attacked(tmp_path: Path, *, tls: bool, what: str) -> Iterator[Under]:
 
 
 def gibibyte(head: bytes) -> bytes:
-    """Compress a frame's beginning and a gibibyte of zeros behind it."""
+    """Compress a frame's beginning and a gibibyte of zeros behind it.
+
+    The zeros are compressed once, and stand there 64 times: each time as if nothing was before.
+    """
     packer = zlib.compressobj(9)
-    parts = [packer.compress(head)]
-    parts += [packer.compress(bytes(16 * MIB)) for _ in range(64)]
-    return b"".join([*parts, packer.flush()])
+    start = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(16 * MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return start + 64 * zeros
 
 
 def test_bombs(tmp_path: Path) -> None:
@@ -174,6 +189,9 @@ def test_bombs(tmp_path: Path) -> None:
         under.attack(b"2C" + struct.pack(">I", 2**32 - 1), 20)
         under.good.goes_on()
         under.attack(wire.window(1) + tiny, 5)
+        assert under.refused() == {
+            "ratio": 5, "protocol": 5, "nested": 20, "frame": 65, "window": 25,
+        }  # fmt: skip
 
 
 def test_windows_of_tiny_events_from_many(tmp_path: Path) -> None:
@@ -219,5 +237,7 @@ def test_a_thousand_begun_records_of_tls(tmp_path: Path) -> None:
     with attacked(tmp_path, tls=True, what=f"{SLOW} begun records") as under, ExitStack() as stack:
         assert under.tls is not None
         for _ in range(SLOW):
-            stack.enter_context(wire.begun_record(under.daemon.port, under.tls))
+            sender = stack.enter_context(wire.Secure(under.daemon.port, under.tls))
+            sender.tls.write(wire.window(1) + wire.event(1, b"x" * 16_000))
+            sender.socket.sendall(sender.records()[:-10])
         under.good.goes_on()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import time
@@ -15,7 +16,7 @@ from tests.admin_client import get
 from . import wire
 from .certificates import Certificates
 from .daemon import BeatsDaemon, pipeline_of
-from .wire import Client
+from .wire import Client, Secure
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,26 @@ def test_large_batches_pass_both_ways_of_reading(
                 assert one is not None, daemon.text
                 done += one == 100
         assert len(daemon.documents()) == count * 100
+
+
+def test_who_said_goodbye_gets_its_ack_and_is_heard_no_more(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """What follows a goodbye is nobody's, and is not kept however much it is."""
+    with BeatsDaemon(pipeline_of(tmp_path, tls=tls(certificates)), tmp_path) as daemon:
+        with Secure(daemon.port, certificates.trusting()) as sender:
+            sender.tls.write(wire.batch([{"n": 1}] * 100))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                sender.tls.unwrap()
+            sender.socket.sendall(sender.records())
+            assert sender.read(6) == wire.ack(100)
+            before = daemon.resident_bytes()
+            with contextlib.suppress(OSError):
+                sender.socket.sendall(bytes(64 << 20))
+            assert daemon.resident_bytes() - before < 16 << 20
+        assert len(daemon.documents()) == 100
+        daemon.terminate()
+        assert daemon.wait() == 0
 
 
 def test_files_that_cannot_be_used_are_told_before_anything_runs(

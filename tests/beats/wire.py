@@ -91,18 +91,39 @@ class Client:
         self.close()
 
 
-def begun_record(port: int, tls: ssl.SSLContext) -> socket.socket:
-    """Shake hands, and send a TLS record but for its last bytes."""
-    made = socket.create_connection((HOST, port), timeout=PATIENCE_S)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    half = tls.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    while True:
-        try:
-            half.do_handshake()
-            break
-        except ssl.SSLWantReadError:
-            made.sendall(outgoing.read())
-            incoming.write(made.recv(1 << 16))
-    half.write(window(1) + event(1, b"x" * 16_000))
-    made.sendall(outgoing.read()[:-10])
-    return made
+class Secure:
+    """A sender over TLS that has its records in its own hands."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+        self.socket = socket.create_connection((HOST, port), timeout=PATIENCE_S)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self.records())
+                self._incoming.write(self.socket.recv(1 << 16))
+
+    def records(self) -> bytes:
+        """Give what is to be sent."""
+        return self._outgoing.read()
+
+    def read(self, count: int) -> bytes:
+        """Give so many decrypted bytes."""
+        found = b""
+        while len(found) < count:
+            try:
+                found += self.tls.read(count - len(found))
+            except ssl.SSLWantReadError:
+                received = self.socket.recv(1 << 16)
+                assert received, "the connection ended"
+                self._incoming.write(received)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
