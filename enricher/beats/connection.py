@@ -77,8 +77,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if self._is_ending:
             self.close()
-        elif self._server.is_shut:
-            self.hold()
+        else:  # uvloop begins to read only after this, whoever paused it
+            asyncio.get_running_loop().call_soon(self._advance)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """Forget it; what was handed in is settled all the same."""
@@ -231,6 +231,8 @@ class Connection(asyncio.Protocol):
             first = self._owed.popleft()
             acks += first.acks
             self._reached = first.reached
+        if not self._owed:
+            self._heard = time.monotonic()
         if acks:
             self._server.counts.acks += len(acks)
             self._is_known = True
@@ -244,8 +246,6 @@ class Connection(asyncio.Protocol):
 
     def _tell(self, acks: bytes) -> None:
         self._told = time.monotonic()
-        if not self._owed:
-            self._heard = self._told
         if self._transport and not self._transport.is_closing():
             self._transport.write(acks)
 

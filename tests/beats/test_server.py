@@ -111,6 +111,18 @@ async def test_a_full_source_reads_nothing_and_keeps_its_senders() -> None:
         assert not run.source.is_shut
 
 
+async def test_one_that_comes_while_all_is_full_is_not_read_either() -> None:
+    async with running(keepalive_s=SOON, max_bytes=KIB) as run, sending(run) as sender:
+        await sender.send(wire.batch([b"1"] * 10))
+        await run.taken(10)
+        before = run.counts.bytes
+        async with sending(run) as late:
+            writing = asyncio.create_task(late.send(wire.batch([b'"late"'] * 10) * 10_000))
+            assert await late.ack() == ack(0)
+            assert run.counts.bytes - before <= 256 * KIB
+            writing.cancel()
+
+
 async def test_one_connection_has_a_share_and_no_more() -> None:
     """While one sends without end and nothing is settled, another still gets through."""
     value = b'"' + b"x" * (16 * KIB) + b'"'
