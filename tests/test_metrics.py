@@ -140,16 +140,17 @@ def test_a_source_that_is_sent_to_tells_of_its_senders() -> None:
     run = Run()
     source: Any = run.source
     source.counts = beats.Counts(
-        connections=2, accepted=9, windows=5, events=40, acks=4, keepalives=3, bytes=700,
-        open_without_tls=1, refused={"slow": 2, "tls": 1},
+        connections=2, accepted=9, windows=5, received_records=40, acks=4, keepalives=3,
+        received_bytes=700, held_bytes=60, open_without_tls=1, refused={"slow": 2, "tls": 1},
     )  # fmt: skip
     found = scrape(of(run))
     assert {key: value for key, value in found.items() if "source" in key[1]} == {
         ("enricher_source_blocked", ("source",)): 0,
         ("enricher_source_connections", ("source",)): 2,
         ("enricher_source_accepted_total", ("source",)): 9,
-        ("enricher_source_events_total", ("source",)): 40,
+        ("enricher_source_received_records_total", ("source",)): 40,
         ("enricher_source_received_bytes_total", ("source",)): 700,
+        ("enricher_source_held_bytes", ("source",)): 60,
         ("enricher_source_open_without_tls", ("source",)): 1,
         ("enricher_source_refused_total", ("slow", "source")): 2,
         ("enricher_source_refused_total", ("tls", "source")): 1,

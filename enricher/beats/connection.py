@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless nothing is taken from it any more."""
-        self._server.counts.bytes += len(data)
+        self._server.counts.received_bytes += len(data)
         if self._is_ending:
             return
         self._fresh += len(data)

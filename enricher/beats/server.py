@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import socket
 import ssl
@@ -14,12 +15,14 @@ from functools import partial
 
 import structlog
 
+from enricher import address
+from enricher.address import Address
 from enricher.beats.connection import Connection
 from enricher.beats.frames import Event
 from enricher.beats.limits import LIMITS, Limits
 from enricher.beats.tls import Tls
+from enricher.descriptors import make_room
 from enricher.model import Delivery, Record, Source, UserError
-from enricher.sources import listening
 from enricher.sources.inbox import Inbox
 
 log = structlog.get_logger(__name__)
@@ -29,6 +32,7 @@ HELD = 16 << 20
 oldest is closed: a sender that means well is through with its own in no time."""
 _RECEIVE = 128 << 10
 """What the kernel takes in for a connection, so that one read brings no more."""
+_BACKLOG = 1024
 _PAUSE_S = 1.0
 _NOTE_S = 60.0
 _FLUSH_S = 1.0
@@ -38,7 +42,7 @@ _FLUSH_S = 1.0
 class Settings:
     """How a source of Beats behaves; sizes in bytes, times in seconds."""
 
-    address: listening.Address
+    address: Address
     tls: ssl.SSLContext | None = None
     limits: Limits = LIMITS
     shared: bool = False
@@ -58,11 +62,13 @@ class Counts:
     """Open now."""
     accepted: int = 0
     windows: int = 0
-    events: int = 0
+    received_records: int = 0
     acks: int = 0
     keepalives: int = 0
-    bytes: int = 0
-    """As they came over the wire, compressed or not, without TLS."""
+    received_bytes: int = 0
+    """As they came, compressed or not, without TLS."""
+    held_bytes: int = 0
+    """Of records that are not settled, and of frames that are not complete."""
     open_without_tls: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
@@ -86,12 +92,12 @@ class BeatsSource(Source):
         """Unsettled bytes of one connection after which nothing more is read from it."""
         self.connections: dict[Connection, None] = {}
         """Those that were served last stand last."""
-        self.address: listening.Address | None = None
+        self.address: Address | None = None
         """With the port that was had."""
         self.is_shut = False
         """Whether nothing is read from anyone, for want of room."""
         self._identity = identity
-        self._prefix = f"{name}:{secrets.token_hex(8)}-"
+        self._prefix = f"{name}@{secrets.token_hex(8)}-"
         self._number = 0
         self._inbox = Inbox(settings.max_bytes)
         self._held = 0
@@ -145,7 +151,7 @@ class BeatsSource(Source):
     ) -> asyncio.Future[None]:
         """Take events; gives what is done once they are durable."""
         self.connections[connection] = self.connections.pop(connection, None)
-        self.counts.events += len(events)
+        self.counts.received_records += len(events)
         settled = self._inbox.put(self._records(connection, events), size)
         if not self._inbox.has_room(1):
             self.is_shut = True
@@ -165,6 +171,7 @@ class BeatsSource(Source):
 
     def look(self) -> None:
         """Read again, where there is room again."""
+        self.counts.held_bytes = self._inbox.used + self._held
         if self.is_shut and not self._is_stopped and self._inbox.used <= self._inbox.limit // 2:
             self.is_shut = False
             for one in list(self.connections):
@@ -176,6 +183,7 @@ class BeatsSource(Source):
         Where all of them hold too much, the connection whose frame is the oldest is closed.
         """
         self._held += size - connection.held
+        self.counts.held_bytes = self._inbox.used + self._held
         connection.held = size
         if is_new or not size:
             self._partial.pop(connection, None)
@@ -204,14 +212,18 @@ class BeatsSource(Source):
     def _listen(self) -> None:
         settings = self.settings
         try:
-            server = listening.bind(settings.address, shared=settings.shared)
-        except UserError as error:
-            raise UserError(f"source {self.name}: {error}") from None
+            server = address.listen(settings.address, shared=settings.shared, backlog=_BACKLOG)
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"{error.strerror or error}"
+            raise UserError(
+                f"source {self.name}: listen: {settings.address}: {why}; give another address, "
+                "or leave this source out with --source"
+            ) from None
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE)
         server.settimeout(0)
-        self.address = listening.Address(*server.getsockname()[:2])
+        self.address = Address(*server.getsockname()[:2])
         log.info("listening", source=self.name, address=str(self.address), tls=bool(settings.tls))
-        if settings.tls is None and listening.is_open(server):
+        if settings.tls is None and not self.address.is_loopback:
             self.counts.open_without_tls = 1
             log.warning(
                 "open to the network without TLS: whoever reaches it can read along and send; "
@@ -230,7 +242,7 @@ class BeatsSource(Source):
 
     async def _accept(self, server: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        most = listening.make_room(self.settings.max_connections)
+        most = make_room(self.settings.max_connections)
         with server:
             while True:
                 try:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from enricher.model import UserError
+from enricher import address
+from enricher.address import Address
+from enricher.document import MISSING
 from enricher.path import FieldPath
 from enricher.sources.base import Setting, SourceModel
-from enricher.sources.listening import Address, Listen, Tls
+from enricher.sources.tls import ServerTls
 
 if TYPE_CHECKING:
     from enricher.beats.server import BeatsSource
-
-DEFAULT = "127.0.0.1:5044"
 
 
 class Beats(SourceModel):
     """Listen for Beats (Lumberjack); a batch is acknowledged only once it is durable.
 
-    An event's id is `<name>:<id>` with the id that its sender gave it in `id_field`: then it is
+    An event's id is `<name>@<id>` with the id that its sender gave it in `id_field`: then it is
     written once, however often it is sent. Filebeat gives it with its processor `fingerprint`
     (`fields: [agent.id, log.file.path, log.offset, message]`, `target_field: "@metadata._id"`),
     or with `add_id`, which does not outlast a restart of Filebeat. An event without such an id is
@@ -41,17 +42,19 @@ beats:
   id_field: event.id""",
     )
 
-    listen: Listen = Field(
-        default=DEFAULT,
-        description="`HOST:PORT`. Empty: the source is left out, unless `--source` names it; "
-        f"then `{DEFAULT}`.",
+    listen: str = Field(
+        default="127.0.0.1:5044",
+        description="`HOST:PORT`. Port 0 takes a free one, the log tells which.",
     )
     name: str = Field(
         default="beats",
         pattern=r"^[a-zA-Z0-9._-]{1,64}$",
         description="Of this source, in logs and metrics, and before every id.",
     )
-    tls: Tls = Field(default=Tls(), description="Without it, let others reach it by loopback only.")
+    tls: ServerTls = Field(
+        default=ServerTls(),
+        description="Any address but loopback needs it; else there is a warning.",
+    )
     id_field: FieldPath = Field(
         default="@metadata._id",
         description="Where an event's id stands, a text or an integer; not inside an envelope.",
@@ -80,14 +83,16 @@ beats:
         default=5.0, gt=0, description="Seconds between two words to a sender that waits."
     )
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether it runs where it is not asked for by name."""
-        return self.listen != ""
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if address.parse(value) is None and not value.startswith(MISSING):
+            raise ValueError("an address is HOST:PORT, such as 127.0.0.1:5044 or 0.0.0.0:5044")
+        return value
 
-    def check(self, setting: Setting) -> None:
+    def check_files(self, folder: Path) -> None:
         """Open the files of TLS. Raises UserError."""
-        self.tls.context(setting.folder)
+        self.tls.context(folder)
 
     def build(self, setting: Setting) -> BeatsSource:
         """Make the source; workers share its port. Raises UserError for an unusable TLS file."""
@@ -95,12 +100,8 @@ beats:
         from enricher.beats.limits import Limits
         from enricher.beats.server import BeatsSource, Settings
 
-        try:
-            address = Address.parse(self.listen or DEFAULT)
-        except ValueError as error:  # a variable that was missing when the file was checked
-            raise UserError(f"listen: {error}") from None
         settings = Settings(
-            address=address,
+            address=address.parse(self.listen) or Address(),
             tls=self.tls.context(setting.folder),
             limits=Limits(record=self.max_record_bytes),
             shared=setting.worker is not None,
@@ -110,5 +111,5 @@ beats:
             idle_timeout_s=self.idle_timeout_s,
             keepalive_s=self.keepalive_s,
         )
-        identity = identify(f"{self.name}:", self.id_field, self.max_record_bytes)
+        identity = identify(f"{self.name}@", self.id_field, self.max_record_bytes)
         return BeatsSource(self.name, settings, identity)

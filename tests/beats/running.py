@@ -34,6 +34,7 @@ class Running:
     def __init__(self, source: BeatsSource) -> None:
         self.source = source
         self.deliveries: list[Delivery] = []
+        self._settled: set[int] = set()
         self.ended = False
 
     async def read(self) -> None:
@@ -61,10 +62,11 @@ class Running:
         await until(lambda: len(self.values()) >= count, f"{count} records")
 
     async def settle(self, *numbers: int) -> None:
-        """Settle deliveries by number; all that are here where none is named."""
-        chosen = [self.deliveries[number] for number in numbers] if numbers else self.deliveries
-        for delivery in chosen:
-            await delivery.acknowledge()
+        """Settle deliveries by number, each once; all that are here where none is named."""
+        for number in numbers or range(len(self.deliveries)):
+            if number not in self._settled:
+                self._settled.add(number)
+                await self.deliveries[number].acknowledge()
 
 
 class Sender:

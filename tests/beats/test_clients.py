@@ -30,7 +30,7 @@ def test_pylogbeat(tmp_path: Path) -> None:
                 client.send(events)
                 found = daemon.documents()  # what is acknowledged is durable
                 assert len(found) == 50 * (number + 1)
-        assert found["beats:2-49"] == {"@metadata": {"_id": "2-49"}, "n": 49}
+        assert found["beats@2-49"] == {"@metadata": {"_id": "2-49"}, "n": 49}
         daemon.terminate()
         assert daemon.wait() == 0
 
@@ -94,4 +94,4 @@ def test_go_lumber(lumber: Path, tmp_path: Path, way: str, level: int) -> None:
         assert sent.stdout.strip() == "6000"
         found = daemon.documents()
         assert len(found) == 6000
-        assert found["beats:19-299"]["n"] == 299
+        assert found["beats@19-299"]["n"] == 299

@@ -126,7 +126,7 @@ def test_files_that_cannot_be_used_are_told_before_anything_runs(
         ({"certificate_file": "away.pem"}, "tls.certificate_file: away.pem cannot be read"),
         ({"certificate_file": "server.pem", "key_file": "other.key"}, "KEY_VALUES_MISMATCH"),
         ({"certificate_file": "server.pem", "key_file": "secret.key"}, "a file cannot be used"),
-        ({"key_file": "other.key"}, "need a certificate_file"),
+        ({"key_file": "other.key"}, "certificate_file is missing"),
     ):
         pipeline = pipeline_of(tmp_path, tls=fields)
         checked = enricher("check", pipeline, folder=tmp_path)

@@ -205,7 +205,7 @@ def compared(elasticsearch: Elasticsearch, named: int, nameless: int) -> tuple[V
             verdict.twice.append(str(number))
     for (_, identity), fields in found.items():
         number = fields[SEQUENCE]
-        if number < named and identity != f"beats:web-1-{number}":
+        if number < named and identity != f"beats@web-1-{number}":
             verdict.unknown.append(identity)
         if fields["log"]["offset"] != number or fields["host"] != {"name": "web-1"}:
             verdict.altered.append(identity)
