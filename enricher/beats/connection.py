@@ -67,10 +67,15 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._is_clogged = False
         self._is_ending = False
-        self._heard = self._told = time.monotonic()
+        self.heard = self._told = time.monotonic()
         self._is_known = False
         """Whether it ever finished a window."""
         self._fresh = 0
+
+    @property
+    def keeps_us_waiting(self) -> bool:
+        """Whether it is the sender's turn."""
+        return bool(self._transport and self._is_reading and not self._owed and not self._is_ending)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; where there is TLS, its handshake is still to come."""
@@ -103,7 +108,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Read no more from one that reads no ACKs."""
         self._is_clogged = True
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
         self.hold()
 
     def resume_writing(self) -> None:
@@ -119,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     def go_on(self) -> None:
         """Read again; the time that passed meanwhile is not the sender's."""
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
         self._advance()
 
     def finish(self) -> None:
@@ -145,7 +150,7 @@ class Connection(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Do what time demands: a keep-alive, or an end. Called about once a second."""
         settings = self._server.settings
-        silent_s = now - self._heard
+        silent_s = now - self.heard
         is_waiting = bool(self._owed) or not self._is_reading  # what it sent may lie unread
         if self._is_clogged:
             if silent_s > settings.read_timeout_s:
@@ -163,7 +168,7 @@ class Connection(asyncio.Protocol):
     def refuse(self, reason: str, text: str) -> None:
         """Count and log why it ends, and end it."""
         self._server.refuse(reason, self.peer, text)
-        if reason in ("slow", "memory"):
+        if reason in ("slow", "memory", "connections"):
             self.abort()
         else:
             self.finish()
@@ -184,7 +189,7 @@ class Connection(asyncio.Protocol):
         if found:
             self._hand_in(found)
         if found or self._fresh >= _PROGRESS:
-            self._heard = time.monotonic()
+            self.heard = time.monotonic()
             self._fresh = 0
         server.weigh(self, self._parser.held, is_new=bool(found))
         if self._is_ending:
@@ -232,7 +237,7 @@ class Connection(asyncio.Protocol):
             acks += first.acks
             self._reached = first.reached
         if not self._owed:
-            self._heard = time.monotonic()
+            self.heard = time.monotonic()
         if acks:
             self._server.counts.acks += len(acks)
             self._is_known = True

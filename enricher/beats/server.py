@@ -252,7 +252,7 @@ class BeatsSource(Source):
                     await asyncio.sleep(_PAUSE_S)
                     continue
                 self.counts.accepted += 1
-                if self.counts.connections >= most:
+                if self.counts.connections >= most and not self._make_place():
                     self.refuse("connections", place[0], f"{most} connections are open already")
                     accepted.close()
                     continue
@@ -260,6 +260,15 @@ class BeatsSource(Source):
                 self.connections[made] = None
                 self.counts.connections += 1
                 self._spawn(self._welcome(made, accepted))
+
+    def _make_place(self) -> bool:
+        """Close the connection that has kept us waiting longest. Returns whether there was one."""
+        waited_for = [one for one in self.connections if one.keeps_us_waiting]
+        if not waited_for:
+            return False
+        longest = min(waited_for, key=lambda one: one.heard)
+        longest.refuse("connections", "another one takes its place")
+        return True
 
     async def _welcome(self, made: Connection, accepted: socket.socket) -> None:
         """Make a connection of a socket."""

@@ -70,7 +70,12 @@ beats:
         gt=0,
         description="Bytes that are taken and not settled, at most; a quarter for one connection.",
     )
-    max_connections: int = Field(default=2000, gt=0, description="Further ones are closed.")
+    max_connections: int = Field(
+        default=2000,
+        gt=0,
+        description="Beyond that, a new one takes the place of the one whose sender has kept us "
+        "waiting longest.",
+    )
     read_timeout_s: float = Field(
         default=30.0,
         gt=0,

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pytest
 
@@ -33,6 +33,7 @@ class Good:
 
     def __init__(self, daemon: BeatsDaemon, tls: ssl.SSLContext | None) -> None:
         self.acknowledged = 0
+        self.sent_away = 0
         self._daemon = daemon
         self._tls = tls
         self._stopping = threading.Event()
@@ -43,16 +44,22 @@ class Good:
 
     def _send(self, size: int) -> None:
         count = EVENTS if size < 1000 else 4
+        number = 0
         try:
-            with Client(self._daemon.port, self._tls) as client:
-                number = 0
-                while not self._stopping.is_set():
-                    ids = [f"{size}-{number}-{n}" for n in range(count)]
-                    events = [{"@metadata": {"_id": one}, "text": "x" * size} for one in ids]
-                    client.send(wire.batch(events, compress=number % 2 == 0))
-                    client.wait_for(count)
-                    self.acknowledged += count
-                    number += 1
+            while not self._stopping.is_set():
+                try:
+                    with Client(self._daemon.port, self._tls) as client:
+                        while not self._stopping.is_set():
+                            ids = [f"{size}-{number}-{n}" for n in range(count)]
+                            events = [
+                                {"@metadata": {"_id": one}, "text": "x" * size} for one in ids
+                            ]
+                            client.send(wire.batch(events, compress=number % 2 == 0))
+                            client.wait_for(count)
+                            self.acknowledged += count
+                            number += 1
+                except OSError:
+                    self.sent_away += 1
         except BaseException as error:
             self._failures.append(error)
 
@@ -128,14 +135,14 @@ class Under(NamedTuple):
 
 
 @contextmanager
-def attacked(tmp_path: Path, *, tls: bool, what: str) -> Iterator[Under]:
+def attacked(tmp_path: Path, *, tls: bool, what: str, **settings: Any) -> Iterator[Under]:
     """Run a daemon and good senders meanwhile; at the end its memory has grown by little."""
     fields, context = {}, None
     if tls:
         certificates = Certificates(tmp_path)
         pair, context = certificates.server, certificates.trusting()
         fields = {"certificate_file": str(pair.certificate), "key_file": str(pair.key)}
-    pipeline = pipeline_of(tmp_path, tls=fields, read_timeout_s=120)
+    pipeline = pipeline_of(tmp_path, tls=fields, read_timeout_s=120, **settings)
     admin = tmp_path / "admin.sock"
     with BeatsDaemon(pipeline, tmp_path, "--admin", f"unix:{admin}") as daemon:
         with Good(daemon, context) as good:
@@ -153,6 +160,7 @@ def attacked(tmp_path: Path, *, tls: bool, what: str) -> Iterator[Under]:
             f"{good.acknowledged - begin} good events meanwhile"
         )
         assert grown <= ALLOWED
+        assert settings or not good.sent_away
         assert len(daemon.documents()) >= good.acknowledged
         assert "Traceback" not in daemon.text, daemon.text
         daemon.terminate()
@@ -241,3 +249,19 @@ def test_a_thousand_begun_records_of_tls(tmp_path: Path) -> None:
             sender.tls.write(wire.window(1) + wire.event(1, b"x" * 16_000))
             sender.socket.sendall(sender.records()[:-10])
         under.good.goes_on()
+
+
+def test_more_slow_senders_than_there_is_room_for(tmp_path: Path) -> None:
+    """The slowest make room: whoever means well gets in, even if it has to come again."""
+    with (
+        attacked(
+            tmp_path, tls=False, what=f"{SLOW} slow senders, 100 places", max_connections=100
+        ) as under,
+        ExitStack() as stack,
+    ):
+        for number in range(SLOW):
+            stack.enter_context(Client(under.daemon.port))
+            if number % 200 == 0:
+                under.good.goes_on()
+        while under.refused().get("connections", 0) < SLOW - 100:
+            under.good.goes_on()

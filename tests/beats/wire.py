@@ -77,7 +77,8 @@ class Client:
         seen: list[int] = []
         while not seen or seen[-1] != sequence:
             one = self.ack()
-            assert one is not None, f"the connection ended after {seen}"
+            if one is None:
+                raise ConnectionError(f"the connection ended after {seen}")
             seen.append(one)
         return seen
 
