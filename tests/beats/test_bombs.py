@@ -263,5 +263,7 @@ def test_more_slow_senders_than_there_is_room_for(tmp_path: Path) -> None:
             stack.enter_context(Client(under.daemon.port))
             if number % 200 == 0:
                 under.good.goes_on()
+        end = time.monotonic() + wire.PATIENCE_S
         while under.refused().get("connections", 0) < SLOW - 100:
+            assert time.monotonic() < end, under.refused()
             under.good.goes_on()
