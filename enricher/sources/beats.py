@@ -30,7 +30,8 @@ class Beats(SourceModel):
 
     While a batch is being settled its sender is told so every few seconds; while nothing can be
     written, nothing is read, and no sender gives up. An event's time is checked against its
-    arrival. The line that Filebeat read stands in `message`: `json: {envelope: message}` opens it.
+    arrival, which stands in where it has none: sent again on another day, such an event is in two
+    indices. The line that Filebeat read stands in `message`: `json: {envelope: message}` opens it.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
