@@ -103,6 +103,14 @@ def _sampled(health: Health) -> Samples:
     return [((name,), tally.sampled) for name in tally.cost_ns]
 
 
+def _refused(health: Health) -> Samples:
+    return [
+        ((source.name, reason), count)
+        for source in health.runtime.sources
+        for reason, count in counts(source).get("refused", {}).items()
+    ]
+
+
 def _partitions(health: Health) -> Samples:
     return [
         ((source.name,), len(progress(source)))
@@ -253,6 +261,31 @@ FAMILIES: tuple[Family, ...] = (
     Family("enricher_source_blocked", "gauge", ("source",),
            "1 while nothing can be read.",
            lambda h: [((one.name,), one.blocked is not None) for one in h.runtime.sources]),
+    Family("enricher_source_connections", "gauge", ("source",),
+           "Connections of clients that send to us, now.", _of_sources("connections")),
+    Family("enricher_source_received_records_total", "counter", ("source",),
+           "Records that clients sent to us and that were taken.",
+           _of_sources("received_records")),
+    Family("enricher_source_received_bytes_total", "counter", ("source",),
+           "Bytes that clients sent to us, before they are inflated.",
+           _of_sources("received_bytes")),
+    Family("enricher_source_held_bytes", "gauge", ("source",),
+           "Bytes that were sent to us and are not settled, inflated; they are bounded.",
+           _of_sources("held_bytes")),
+    Family("enricher_source_accepted_total", "counter", ("source",),
+           "Connections that clients made.", _of_sources("accepted")),
+    Family("enricher_source_refused_total", "counter", ("source", "reason"),
+           "Connections refused or ended for what was sent, or for want of room.", _refused),
+    Family("enricher_source_open_without_tls", "gauge", ("source",),
+           "1 where a source is open to the network without TLS.",
+           _of_sources("open_without_tls")),
+    Family("enricher_beats_windows_total", "counter", ("source",),
+           "Windows that Beats began: batches.", _of_sources("windows")),
+    Family("enricher_beats_acks_total", "counter", ("source",),
+           "Windows acknowledged: each of their events is durable.", _of_sources("acks")),
+    Family("enricher_beats_keepalives_total", "counter", ("source",),
+           "Acknowledgements of nothing or of a part, to senders that wait.",
+           _of_sources("keepalives")),
     Family("enricher_kafka_lag_records", "gauge", _TP,
            "Offsets of a partition that are not settled yet.", _by_partition(lambda p: p.lag)),
     Family("enricher_kafka_watermark_age_seconds", "gauge", _TP,

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enricher import __version__, metrics
+from enricher.beats import server as beats
 from enricher.geoip.reader import Reader
 from enricher.health import Health
 from enricher.histogram import Histogram
@@ -137,6 +138,30 @@ def test_sinks_sources_and_reloads_are_read_from_their_counters() -> None:
     assert {key: found.get(key) for key in expected} == expected
     assert ("enricher_kafka_lag_records", ("1", "source", "t")) not in found
     assert ("enricher_sink_retries_total", ("b",)) not in found  # it counts none
+
+
+def test_a_source_that_is_sent_to_tells_of_its_senders() -> None:
+    run = Run()
+    source: Any = run.source
+    source.counts = beats.Counts(
+        connections=2, accepted=9, windows=5, received_records=40, acks=4, keepalives=3,
+        received_bytes=700, held_bytes=60, open_without_tls=1, refused={"slow": 2, "tls": 1},
+    )  # fmt: skip
+    found = scrape(of(run))
+    assert {key: value for key, value in found.items() if "source" in key[1]} == {
+        ("enricher_source_blocked", ("source",)): 0,
+        ("enricher_source_connections", ("source",)): 2,
+        ("enricher_source_accepted_total", ("source",)): 9,
+        ("enricher_source_received_records_total", ("source",)): 40,
+        ("enricher_source_received_bytes_total", ("source",)): 700,
+        ("enricher_source_held_bytes", ("source",)): 60,
+        ("enricher_source_open_without_tls", ("source",)): 1,
+        ("enricher_source_refused_total", ("slow", "source")): 2,
+        ("enricher_source_refused_total", ("tls", "source")): 1,
+        ("enricher_beats_windows_total", ("source",)): 5,
+        ("enricher_beats_acks_total", ("source",)): 4,
+        ("enricher_beats_keepalives_total", ("source",)): 3,
+    }
 
 
 def test_labels_have_few_values_however_many_indices_and_errors_there_are() -> None:

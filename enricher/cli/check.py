@@ -58,7 +58,7 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
 
 
 def check_files(config: PipelineConfig) -> None:
-    """Open the files that connections and templates name, as a start does. Raises UserError."""
+    """Open what connections, sources and alerts name, as a start does. Raises UserError."""
     from enricher.build import build_alerts
     from enricher.lookups import open_lookups
 
@@ -72,6 +72,11 @@ def check_files(config: PipelineConfig) -> None:
             open_lookups(redis)
     except UserError as error:
         raise UserError(f"{config.file}: {error}") from None
+    for source in config.sources:
+        try:
+            source.check_files(config.folder)
+        except UserError as error:
+            raise UserError(f"{config.file}: source {source.name} {error}") from None
     build_alerts(config)
     if config.pipeline.templates is not None and connections.elasticsearch is not None:
         from enricher.sinks.templates import load

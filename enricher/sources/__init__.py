@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enricher.sources.base import SourceModel
+from enricher.sources.beats import Beats
 from enricher.sources.file import File
 from enricher.sources.kafka import Kafka
 
-SOURCES: dict[str, type[SourceModel]] = {"kafka": Kafka, "file": File}
+SOURCES: dict[str, type[SourceModel]] = {"kafka": Kafka, "file": File, "beats": Beats}

@@ -58,6 +58,9 @@ class Scale(NamedTuple):
     """Pairs of runs, with a black hole and without."""
     cost_events: int
     """Of each run."""
+    beats_batches: int
+    """Of a hundred events."""
+    beats_kills: int
 
 
 QUICK = Scale(
@@ -94,6 +97,8 @@ QUICK = Scale(
     black_hole_events=6_000,
     cost_rounds=1,
     cost_events=10_000,
+    beats_batches=200,
+    beats_kills=2,
 )
 
 LONG = Scale(
@@ -130,6 +135,8 @@ LONG = Scale(
     black_hole_events=150_000,
     cost_rounds=5,
     cost_events=300_000,
+    beats_batches=1_000,
+    beats_kills=5,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK
