@@ -20,6 +20,7 @@ from enricher import (
     routes,
     tally,
 )
+from enricher.beats.limits import LIMITS
 from enricher.connections import ElasticsearchConnection
 from enricher.geoip import places
 from enricher.pii import scanner
@@ -50,6 +51,9 @@ NUMBERS = {
     f"{routes.MAX_INDEX_BYTES} bytes": "an index",
     f"{routes.MAX_ID_BYTES} bytes, always inside a JSON text": "an id",
     f"{default(Lookup, 'max_key_bytes')} bytes (`max_key_bytes`)": "a key",
+    f"{LIMITS.window:,} events": "a window of Beats",
+    f"{LIMITS.frame >> 20} MiB compressed, {LIMITS.inflated >> 20} MiB inflated": "a frame",
+    f"{LIMITS.ratio}:1 beyond {LIMITS.ratio_from >> 20} MiB": "a bomb",
     f"{scanner.CANDIDATES:,} candidates an event": "a scan",
     f"{extract.LIMIT:,} to {places.LIMIT:,} short texts": "what is remembered",
     f"{tally.FAMILIES} families of indices, {metrics.ERRORS} kinds of error": "labels of metrics",
