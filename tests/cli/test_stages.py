@@ -52,7 +52,7 @@ def test_a_stage_is_data_for_programs() -> None:
         "name": "key",
         "type": "template",
         "default": "required",
-        "description": "Such as `user:{user_id}`.",
+        "description": "Such as `user:{user_id}`: for Redis it begins with a text that is fixed.",
     } in stage["fields"]
 
 
