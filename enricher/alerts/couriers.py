@@ -11,7 +11,10 @@ from enricher.alerts.counts import Counts
 from enricher.alerts.courier import Courier
 from enricher.alerts.told import Told
 from enricher.connections import Connections
-from enricher.waiting import surely
+from enricher.waiting import happens, surely
+
+GATHER_S = 0.2
+"""Seconds that a match waits for others to be looked up with it."""
 
 Key = tuple[str, str]
 """The name of an alert, and the kind of sender."""
@@ -31,7 +34,7 @@ class Couriers:
         redis = connections.redis
         self._told = Told(redis) if redis and redis.url and not redis.cluster else None
         self._unchecked = asyncio.Event()
-        self._closing = False
+        self._closing = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
 
     def update(self, name: str, compiled: Compiled | None) -> list[Courier]:
@@ -51,7 +54,7 @@ class Couriers:
         courier = Courier(f"alert {key[0]} by {key[1]}", channel, terms, self._told)
         courier.on_unchecked = self._unchecked.set
         self.by_key[key] = courier
-        if self._group and not self._closing:
+        if self._group and not self._closing.is_set():
             self._group.create_task(_run(courier))
         return courier
 
@@ -68,8 +71,9 @@ class Couriers:
         closing = False
         while not closing:
             await self._unchecked.wait()
+            await happens(self._closing, GATHER_S)
             self._unchecked.clear()
-            closing = self._closing
+            closing = self._closing.is_set()
             waiting = [
                 (courier, [one.fingerprint for one in courier.channel.unchecked])
                 for courier in self.by_key.values()
@@ -81,7 +85,7 @@ class Couriers:
 
     def finish(self) -> None:
         """Make `run()` send at once what waits, and end."""
-        self._closing = True
+        self._closing.set()
         self._unchecked.set()
         if not self._told:
             self._finish_each()
