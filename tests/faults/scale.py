@@ -106,7 +106,7 @@ LONG = Scale(
     control_events=10_000,
     black_hole_s=150,
     black_hole_events=150_000,
-    cost_rounds=5,
+    cost_rounds=8,
     cost_events=300_000,
 )
 
