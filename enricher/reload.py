@@ -14,7 +14,7 @@ import structlog
 from enricher import memory, notify
 from enricher.alerts.alerting import Alerting
 from enricher.alerts.compiled import Compiled
-from enricher.build import build, build_alerts
+from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
 from enricher.dead_letters.masking import LetterMask, letter_mask
 from enricher.lookups import Lookups, open_lookups
@@ -128,6 +128,9 @@ class Reloader:
                 runtime.dead_letters.pipeline = config.label
                 if self.alerting:
                     self.alerting.adopt(fresh.alerts)
+                    self.alerting.unsent, before = unsent(config), self.alerting.unsent
+                    if self.alerting.unsent != before:
+                        self.alerting.warn()
                 self._config = config
                 memory.renew()
         except TimeoutError:

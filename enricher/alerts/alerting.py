@@ -73,7 +73,7 @@ class Alerting:
         self.replicas = Replicas(connections)
         self.couriers = Couriers(connections)
         self.unsent: Sequence[str] = ()
-        """What is only counted, and what to do about it: said once at the start."""
+        """What is only counted, and what to do about it."""
         self._takers: dict[str, list[Taker]] = {}
         self._notice = Notice()
 
@@ -87,6 +87,11 @@ class Alerting:
             ]
             for name in dict.fromkeys([*new, *self._takers])
         }
+
+    def warn(self) -> None:
+        """Say what nobody is told of."""
+        if self.unsent:
+            log.warning("alerts that nobody is told of, they are only counted", of=self.unsent)
 
     def take(self, documents: Iterable[Document]) -> None:
         """Note the alerts of settled documents, at once; never raises."""
@@ -121,8 +126,7 @@ class Alerting:
     @asynccontextmanager
     async def running(self, finish_s: float = FINISH_S) -> AsyncIterator[None]:
         """Tell meanwhile; at the end, what waits is told within `finish_s` seconds, or dropped."""
-        if self.unsent:
-            log.warning("alerts that nobody is told of, they are only counted", of=self.unsent)
+        self.warn()
         parts = (self.replicas, self.couriers)
         tasks = [asyncio.create_task(part.run()) for part in parts]
         try:

@@ -127,7 +127,7 @@ class Courier:
 
     def _note_drop(self, count: int, why: str) -> None:
         self._notice.error(f"{self.name} drops a message: {why}")
-        log.warning("alerts dropped", alert=self.name, matches=count)
+        log.info("alerts dropped", alert=self.name, matches=count)
 
     async def close(self) -> None:
         """Free the connection; what is left is dropped, and counted."""

@@ -61,6 +61,7 @@ class Couriers:
     async def run(self) -> None:
         """Send until told to finish."""
         async with asyncio.TaskGroup() as self._group:
+            self._group.create_task(self._closing.wait())  # others may come with a reload
             for courier in self.by_key.values():
                 self._group.create_task(_run(courier))
             if self._told:

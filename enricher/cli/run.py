@@ -25,7 +25,9 @@ SHOWN_ALERTS = 10
 @click.command()
 @click.argument("pipeline", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1)
-@click.option("--local", is_flag=True, help="No servers: documents go to a SQLite file.")
+@click.option(
+    "--local", is_flag=True, help="No servers: documents go to a SQLite file, alerts are printed."
+)
 @click.option("--connections", type=click.Path(path_type=Path), help="Stand-in for `connections:`.")
 @click.option("--source", "only", multiple=True, metavar="NAME", help="Keep only these sources.")
 @click.option("--store", type=click.Path(path_type=Path), default=Path("enricher.db"),

@@ -187,6 +187,16 @@ async def test_an_alert_that_changed_is_told_by_its_new_terms(tmp_path: Path) ->
     assert telling.alerting.couriers.counts["Fraud", "email"].suppressed == 1
 
 
+async def test_the_first_alert_may_come_with_a_reload(tmp_path: Path) -> None:
+    mail = Recorder()
+    telling = Telling(tmp_path, [], {"email": mail})
+    async with telling.running():
+        telling.adopt([{"name": "New", **QUICK, **MAIL}])
+        telling.match("New", [{}])
+        await until(lambda: mail.digests)
+    assert mail.closed == 1
+
+
 async def test_an_event_that_is_all_too_large_is_cut(tmp_path: Path) -> None:
     """Ten events of a megabyte are not kept for a mail."""
     mail = Recorder()

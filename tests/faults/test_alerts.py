@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -101,22 +100,23 @@ def test_throughput_beside_a_black_hole(events: Path, redis_url: str) -> None:
     plain = {**os.environ, "REDIS_URL": redis_url} | dict.fromkeys(SHARED, "")
     runs: dict[bool, list[Cost]] = {True: [], False: []}
     with BlackHole() as hole:
-        for _ in range(SCALE.cost_rounds):
-            for is_on in (False, True):
+        for number in range(SCALE.cost_rounds):
+            for is_on in (number % 2 == 1, number % 2 == 0):
                 environment = plain | (into(hole) if is_on else {})
                 runs[is_on].append(cost(folder, events, environment))
         assert hole.accepted >= SCALE.cost_rounds
-    pairs = list(zip(runs[True], runs[False], strict=True))
-    rate = statistics.median(on.rate / off.rate for on, off in pairs)
-    cpu = statistics.median(on.cpu_us / off.cpu_us for on, off in pairs)
-    assert rate > 0.2, runs  # a stall, not a measurement: the figures are for the table
+    # The best of each: others use this machine, too, and what they take is no cost of ours.
+    rate, off_rate = (max(one.rate for one in runs[is_on]) for is_on in (True, False))
+    cpu_us, off_cpu_us = (min(one.cpu_us for one in runs[is_on]) for is_on in (True, False))
+    assert rate > 0.2 * off_rate, runs  # a stall, not a measurement: the figures are for the table
     results.note(
         "Throughput beside a black hole, file to standard output",
         Verdict(sent=SCALE.cost_events, indexed=SCALE.cost_events),
-        pairs_of_runs=len(pairs),
-        events_per_s_without=round(statistics.median(off.rate for _, off in pairs)),
-        times_that_with=round(rate, 3),
-        times_the_CPU_per_event=round(cpu, 3),
+        runs_of_each=SCALE.cost_rounds,
+        events_per_s_without=round(off_rate),
+        events_per_s_with=round(rate),
+        µs_of_CPU_without=round(off_cpu_us, 2),
+        µs_of_CPU_with=round(cpu_us, 2),
     )
 
 
