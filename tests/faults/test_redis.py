@@ -84,8 +84,8 @@ def test_redis_is_away_under_load(world: World, valkey: Any, how: str) -> None:
     away_at = datetime.now(UTC)
     valkey.kill() if how == "killed" else valkey.pause()
     down = watched.pace_over(SCALE.redis_down_s)
+    world.until(lambda: watched.figures()["enricher_redis_circuit_open"] == 1, 30, "open circuit")
     figures = watched.figures()
-    assert figures["enricher_redis_circuit_open"] == 1
     valkey.start() if how == "killed" else valkey.resume()
     begin = time.monotonic()
     while watched.figures()["enricher_redis_circuit_open"]:
