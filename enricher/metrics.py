@@ -5,9 +5,8 @@ Nothing is counted for Prometheus' sake; a scrape reads the counters that the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -19,22 +18,12 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from enricher import __version__
-from enricher.alerts.alerting import Account, Way
-from enricher.health import Health, counts, lookups, progress, servers
+from enricher import readings as read
+from enricher.health import Health, lookups
 from enricher.histogram import Histogram
-from enricher.model import Progress
-
-if TYPE_CHECKING:
-    from enricher.lookups.server import RedisServer
+from enricher.readings import Samples
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ERRORS = 200
-"""Stages and errors of dead letters that are told apart, at most."""
-
-Value = float | Histogram
-Samples = Iterable[tuple[tuple[str, ...], Value]]
-"""Values of the labels, and the number."""
 
 
 class Family(NamedTuple):
@@ -47,214 +36,77 @@ class Family(NamedTuple):
     read: Callable[[Health], Samples]
 
 
-def _one(read: Callable[[Health], float]) -> Callable[[Health], Samples]:
-    return lambda health: [((), read(health))]
-
-
-def _each(read: Callable[[Health], dict[str, int]]) -> Callable[[Health], Samples]:
-    return lambda health: [((name,), count) for name, count in read(health).items()]
-
-
-def _of_sinks(name: str) -> Callable[[Health], Samples]:
-    """Read a counter or histogram of every sink that has it."""
-    return lambda health: [
-        ((sink,), getattr(output, name))
-        for sink, output in health.outputs.items()
-        if hasattr(output, name)
-    ]
-
-
-def _of_sources(name: str) -> Callable[[Health], Samples]:
-    return lambda health: [
-        ((source.name,), kept[name])
-        for source in health.runtime.sources
-        if name in (kept := counts(source))
-    ]
-
-
-def _by_partition(read: Callable[[Progress], float | None]) -> Callable[[Health], Samples]:
-    def samples(health: Health) -> Iterator[tuple[tuple[str, ...], Value]]:
-        for source in health.runtime.sources:
-            for one in progress(source):
-                value = read(one)
-                if value is not None:
-                    yield (source.name, one.topic, str(one.partition)), value
-
-    return samples
-
-
-def _dead_letters(health: Health) -> Samples:
-    found: dict[tuple[str, ...], int] = {}
-    for key, count in health.runtime.tally.dead_letters.items():
-        stage, _, error = key.rpartition(": ")
-        labels = (stage, error)
-        if labels not in found and len(found) >= ERRORS:
-            labels = ("other", "other")
-        found[labels] = found.get(labels, 0) + count
-    return found.items()
-
-
-def _cost(health: Health) -> Samples:
-    return [((name,), ns / 1e9) for name, ns in health.runtime.tally.cost_ns.items()]
-
-
-def _sampled(health: Health) -> Samples:
-    tally = health.runtime.tally
-    return [((name,), tally.sampled) for name in tally.cost_ns]
-
-
-def _refused(health: Health) -> Samples:
-    return [
-        ((source.name, reason), count)
-        for source in health.runtime.sources
-        for reason, count in counts(source).get("refused", {}).items()
-    ]
-
-
-def _partitions(health: Health) -> Samples:
-    return [
-        ((source.name,), len(progress(source)))
-        for source in health.runtime.sources
-        if hasattr(source, "progress")
-    ]
-
-
-def _reloads(health: Health) -> Samples:
-    reloads = health.runtime.reloads
-    return [(("ok",), reloads.ok), (("failed",), reloads.failed)]
-
-
-def _last_reload(health: Health) -> Samples:
-    at = health.runtime.reloads.last_time
-    return [] if at is None else [((), at)]
-
-
-def _looked_up(health: Health) -> Samples:
-    return [
-        ((stage, by), count)
-        for stage, one in lookups(health.runtime).items()
-        for by, count in asdict(one.answered).items()
-    ]
-
-
-def _of_servers(read: Callable[[RedisServer], float]) -> Callable[[Health], Samples]:
-    return lambda health: [((one.name,), read(one)) for one in servers(health.runtime)]
-
-
-def _unverified(health: Health) -> Samples:
-    return [((name,), 1) for name in health.runtime.unverified]
-
-
-def _build(health: Health) -> Samples:
-    return [((__version__, health.runtime.pipeline, health.runtime.digest), 1)]
-
-
-def _accounts(health: Health) -> list[Account]:
-    return health.alerting.accounts() if health.alerting else []
-
-
-def _alerts(name: str) -> Callable[[Health], Samples]:
-    return lambda health: [
-        ((one.alert, one.sender), getattr(one.counts, name)) for one in _accounts(health)
-    ]
-
-
-def _dropped_alerts(health: Health) -> Samples:
-    return [
-        ((one.alert, one.sender, reason), count)
-        for one in _accounts(health)
-        for reason, count in one.counts.dropped.items()
-    ]
-
-
-def _firing(health: Health) -> Samples:
-    found = health.alerting.replicas.firing if health.alerting else {}
-    return [((name,), len(firing)) for name, firing in found.items()]
-
-
-def _ways(read: Callable[[Way], float]) -> Callable[[Health], Samples]:
-    return lambda health: [
-        ((way.sender, way.to), read(way))
-        for way in (health.alerting.ways() if health.alerting else [])
-    ]
-
-
-def _databases(health: Health) -> Samples:
-    steps = getattr(health.runtime.plan, "steps", ())
-    databases = {id(d): d for step in steps if (d := getattr(step.function, "database", None))}
-    return [((str(one.file), one.kind), one.built_at) for one in databases.values()]
-
-
 _TP = ("source", "topic", "partition")
 _AS = ("alert", "sender")
-
 FAMILIES: tuple[Family, ...] = (
     Family("enricher_build_info", "gauge", ("version", "pipeline", "digest"),
-           "Always 1; what runs here. The digest is the pipeline file's.", _build),
+           "Always 1; what runs here. The digest is the pipeline file's.", read.build_info),
     Family("enricher_ready", "gauge", (),
            "1 while records can flow, 0 while not; /health/ready says why.",
-           _one(lambda h: not h.reasons())),
+           read.single(lambda h: not h.reasons())),
     Family("enricher_records_read_total", "counter", (),
-           "Records taken from the sources.", _one(lambda h: h.runtime.tally.read)),
+           "Records taken from the sources.", read.single(lambda h: h.runtime.tally.read)),
     Family("enricher_records_settled_total", "counter", (),
            "Records indexed, dropped or dead letters, and acknowledged to their source.",
-           _one(lambda h: h.runtime.tally.records)),
+           read.single(lambda h: h.runtime.tally.records)),
     Family("enricher_documents_total", "counter", ("index",),
            "Documents written; the index without its date.",
-           _each(lambda h: h.runtime.tally.families())),
+           read.each(lambda h: h.runtime.tally.families())),
     Family("enricher_dead_letters_total", "counter", ("stage", "error"),
            "Records written to the dead letters, by the stage or sink that refused them.",
-           _dead_letters),
+           read.dead_letters),
     Family("enricher_dropped_total", "counter", ("stage",),
            "Records that a stage threw away on purpose.",
-           _each(lambda h: h.runtime.tally.dropped)),
+           read.each(lambda h: h.runtime.tally.dropped)),
     Family("enricher_alerts_total", "counter", ("alert",),
-           "Alerts that matched.", _each(lambda h: h.runtime.tally.alerts)),
+           "Alerts that matched.", read.each(lambda h: h.runtime.tally.alerts)),
     Family("enricher_alert_told_total", "counter", _AS,
-           "Matches that people were told of, in full or in a message's count.", _alerts("told")),
+           "Matches that people were told of, in full or in a message's count.",
+           read.alerts("told")),
     Family("enricher_alert_suppressed_total", "counter", _AS,
-           "Matches whose fingerprint was told before.", _alerts("suppressed")),
+           "Matches whose fingerprint was told before.", read.alerts("suppressed")),
     Family("enricher_alert_dropped_total", "counter", (*_AS, "reason"),
            "Matches that nobody is told of: expired, refused, stopped (at the end of the run).",
-           _dropped_alerts),
+           read.dropped_alerts),
     Family("enricher_alert_waiting", "gauge", _AS,
            "Matches that still have to be told: for their interval, or for a server.",
-           _alerts("waiting")),
+           read.alerts("waiting")),
     Family("enricher_alert_messages_total", "counter", _AS,
            "Messages that were taken; for alertmanager, alerts that a replica took.",
-           _alerts("messages")),
+           read.alerts("messages")),
     Family("enricher_alert_folded_total", "counter", _AS,
            "Matches told under fewer labels than their own, for these were too many.",
-           _alerts("folded")),
+           read.alerts("folded")),
     Family("enricher_alert_firing", "gauge", ("alert",),
-           "Label sets of an alert that fire at present.", _firing),
+           "Label sets of an alert that fire at present.", read.firing),
     Family("enricher_alert_blocked", "gauge", ("sender", "to"),
            "1 while an alert's sender, or a replica of Alertmanager, cannot be reached.",
-           _ways(lambda way: way.blocked is not None)),
+           read.ways(lambda way: way.blocked is not None)),
     Family("enricher_alert_failures_total", "counter", ("sender", "to"),
-           "Messages that had to be sent again.", _ways(lambda way: way.failures)),
+           "Messages that had to be sent again.", read.ways(lambda way: way.failures)),
     Family("enricher_stage_cost_seconds_total", "counter", ("stage",),
-           "Time spent in a stage, over the sampled records (one delivery in 128).", _cost),
+           "Time spent in a stage, over the sampled records (one delivery in 128).",
+           read.stage_costs),
     Family("enricher_stage_cost_records_total", "counter", ("stage",),
-           "The records over which the cost was measured.", _sampled),
+           "The records over which the cost was measured.", read.sampled_records),
     Family("enricher_bytes_in_flight", "gauge", (),
            "Bytes of records and documents that are read and not settled.",
-           _one(lambda h: h.runtime.budget.used)),
+           read.single(lambda h: h.runtime.budget.used)),
     Family("enricher_bytes_in_flight_limit", "gauge", (),
-           "Where reading pauses: --budget-mib.", _one(lambda h: h.runtime.budget.limit)),
+           "Where reading pauses: --budget-mib.", read.single(lambda h: h.runtime.budget.limit)),
     Family("enricher_deliveries_in_flight", "gauge", (),
-           "Deliveries that are read and not settled.", _one(lambda h: h.runtime.in_flight)),
+           "Deliveries that are read and not settled.", read.single(lambda h: h.runtime.in_flight)),
     Family("enricher_sink_request_duration_seconds", "histogram", ("sink",),
            "One request of a sink, a bulk of Elasticsearch for one, whatever its answer.",
-           _of_sinks("latency")),
+           read.of_sinks("latency")),
     Family("enricher_sink_retries_total", "counter", ("sink",),
-           "Requests sent again, in whole or in part.", _of_sinks("retries")),
+           "Requests sent again, in whole or in part.", read.of_sinks("retries")),
     Family("enricher_sink_conflicts_total", "counter", ("sink",),
            "Documents that were there already under their own id: read again after a restart.",
-           _of_sinks("conflicts")),
+           read.of_sinks("conflicts")),
     Family("enricher_sink_superseded_total", "counter", ("sink",),
            "Documents older than what is stored under the id that their route named.",
-           _of_sinks("superseded")),
+           read.of_sinks("superseded")),
     Family("enricher_sink_blocked", "gauge", ("sink",),
            "1 while nothing can be written; nothing is lost, reading pauses.",
            lambda h: [((name,), one.blocked is not None) for name, one in h.outputs.items()]),
@@ -262,79 +114,79 @@ FAMILIES: tuple[Family, ...] = (
            "1 while nothing can be read.",
            lambda h: [((one.name,), one.blocked is not None) for one in h.runtime.sources]),
     Family("enricher_source_connections", "gauge", ("source",),
-           "Connections of clients that send to us, now.", _of_sources("connections")),
+           "Connections of clients that send to us, now.", read.of_sources("connections")),
     Family("enricher_source_received_records_total", "counter", ("source",),
            "Records that clients sent to us and that were taken.",
-           _of_sources("received_records")),
+           read.of_sources("received_records")),
     Family("enricher_source_received_bytes_total", "counter", ("source",),
            "Bytes that clients sent to us, before they are inflated.",
-           _of_sources("received_bytes")),
+           read.of_sources("received_bytes")),
     Family("enricher_source_held_bytes", "gauge", ("source",),
            "Bytes that were sent to us and are not settled, inflated; they are bounded.",
-           _of_sources("held_bytes")),
+           read.of_sources("held_bytes")),
     Family("enricher_source_accepted_total", "counter", ("source",),
-           "Connections that clients made.", _of_sources("accepted")),
+           "Connections that clients made.", read.of_sources("accepted")),
     Family("enricher_source_refused_total", "counter", ("source", "reason"),
-           "Connections refused or ended for what was sent, or for want of room.", _refused),
+           "Connections refused or ended for what was sent, or for want of room.", read.refused),
     Family("enricher_source_open_without_tls", "gauge", ("source",),
            "1 where a source is open to the network without TLS.",
-           _of_sources("open_without_tls")),
+           read.of_sources("open_without_tls")),
     Family("enricher_beats_windows_total", "counter", ("source",),
-           "Windows that Beats began: batches.", _of_sources("windows")),
+           "Windows that Beats began: batches.", read.of_sources("windows")),
     Family("enricher_beats_acks_total", "counter", ("source",),
-           "Windows acknowledged: each of their events is durable.", _of_sources("acks")),
+           "Windows acknowledged: each of their events is durable.", read.of_sources("acks")),
     Family("enricher_beats_keepalives_total", "counter", ("source",),
            "Acknowledgements of nothing or of a part, to senders that wait.",
-           _of_sources("keepalives")),
+           read.of_sources("keepalives")),
     Family("enricher_kafka_lag_records", "gauge", _TP,
-           "Offsets of a partition that are not settled yet.", _by_partition(lambda p: p.lag)),
+           "Offsets of a partition that are not settled yet.", read.by_partition(lambda p: p.lag)),
     Family("enricher_kafka_watermark_age_seconds", "gauge", _TP,
            "Time since the oldest delivery of a partition that is not settled; 0 when all is.",
-           _by_partition(lambda p: p.age_s)),
+           read.by_partition(lambda p: p.age_s)),
     Family("enricher_kafka_watermark_offset", "gauge", _TP,
            "The offset below which all is settled: what is committed next.",
-           _by_partition(lambda p: p.watermark)),
+           read.by_partition(lambda p: p.watermark)),
     Family("enricher_kafka_assigned_partitions", "gauge", ("source",),
-           "Partitions that this process owns.", _partitions),
+           "Partitions that this process owns.", read.partitions),
     Family("enricher_kafka_commits_total", "counter", ("source",),
-           "Commits of offsets that succeeded.", _of_sources("commits")),
+           "Commits of offsets that succeeded.", read.of_sources("commits")),
     Family("enricher_kafka_commit_failures_total", "counter", ("source",),
            "Commits that failed; the offsets are kept for the next.",
-           _of_sources("failed_commits")),
+           read.of_sources("failed_commits")),
     Family("enricher_kafka_out_of_range_total", "counter", ("source",),
            "Committed offsets that the log no longer had: records were deleted unread.",
-           _of_sources("out_of_range")),
+           read.of_sources("out_of_range")),
     Family("enricher_lookup_events_total", "counter", ("stage", "answered_by"),
            "Events that had a key: answered by the cache, by the store, by a stale answer while "
            "the store is away, or by nobody, which is a failure. A reload begins anew.",
-           _looked_up),
+           read.looked_up),
     Family("enricher_lookup_waiting", "gauge", ("stage",),
            "1 while records wait for the store of a look-up.",
            lambda h: [((name,), one.blocked is not None)
                       for name, one in lookups(h.runtime).items()]),
     Family("enricher_redis_round_trips_total", "counter", ("server",),
            "Times that a server was asked, with all keys of a batch at once.",
-           _of_servers(lambda one: one.round_trips)),
+           read.of_servers(lambda one: one.round_trips)),
     Family("enricher_redis_failures_total", "counter", ("server",),
            "Those of them that were not answered in time, or refused.",
-           _of_servers(lambda one: one.failures)),
+           read.of_servers(lambda one: one.failures)),
     Family("enricher_redis_circuit_open", "gauge", ("server",),
            "1 while nothing is asked because several attempts in a row failed.",
-           _of_servers(lambda one: one.breaker.reason is not None)),
+           read.of_servers(lambda one: one.breaker.reason is not None)),
     Family("enricher_tls_unverified", "gauge", ("connection",),
            "1 where certificates are not verified: anybody may stand in for the server.",
-           _unverified),
+           read.unverified),
     Family("enricher_event_loop_stall_seconds", "histogram", (),
            "How late the event loop was, measured every 50 ms.",
            lambda h: [((), h.pulse.lateness)]),
     Family("enricher_event_loop_stall_max_seconds", "gauge", (),
-           "The longest stall of the last minute.", _one(lambda h: h.pulse.longest_s)),
+           "The longest stall of the last minute.", read.single(lambda h: h.pulse.longest_s)),
     Family("enricher_reloads_total", "counter", ("result",),
-           "Attempts to exchange the plan: ok, or failed and the old one kept.", _reloads),
+           "Attempts to exchange the plan: ok, or failed and the old one kept.", read.reloads),
     Family("enricher_last_reload_timestamp_seconds", "gauge", (),
-           "When the last attempt was.", _last_reload),
+           "When the last attempt was.", read.last_reload),
     Family("enricher_geoip_build_timestamp_seconds", "gauge", ("file", "type"),
-           "When the GeoIP database in use was built.", _databases),
+           "When the GeoIP database in use was built.", read.databases),
 )  # fmt: skip
 
 

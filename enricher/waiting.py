@@ -31,6 +31,24 @@ class Backoff:
         return min(max(hint_s, 0.0), self.longest_hint_s) + jitter
 
 
+class Reminder:
+    """Lets one message a minute through for each thing that goes on being wrong."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._seconds = seconds
+        self._said: dict[str, float] = {}
+
+    def due(self, what: str) -> bool:
+        """Tell whether `what` was not said for a while; from now on it was."""
+        now = time.monotonic()
+        if now - self._said.get(what, -self._seconds) < self._seconds:
+            return False
+        if len(self._said) > 1000:  # the kinds are few; a bound all the same
+            self._said.clear()
+        self._said[what] = now
+        return True
+
+
 class Notice:
     """A log line that repeats at most once a minute while its cause lasts."""
 

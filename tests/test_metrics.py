@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from enricher import __version__, metrics
+from enricher import __version__, metrics, readings
 from enricher.beats import server as beats
 from enricher.geoip.reader import Reader
 from enricher.health import Health
@@ -175,7 +175,7 @@ def test_labels_have_few_values_however_many_indices_and_errors_there_are() -> N
     found = scrape(of(run))
     for name, limit in (
         ("enricher_documents_total", FAMILIES),
-        ("enricher_dead_letters_total", metrics.ERRORS),
+        ("enricher_dead_letters_total", readings.ERRORS),
     ):
         counted = [value for key, value in found.items() if key[0] == name]
         assert len(counted) == limit + 1

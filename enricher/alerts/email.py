@@ -18,6 +18,7 @@ from enricher.alerts.mail import Mail, composer
 from enricher.alerts.reason import reason_of
 from enricher.alerts.text import HTML, PLAIN, cut, tidy
 from enricher.connections import STRICT, SmtpConnection
+from enricher.connections.settings import split
 from enricher.document import MISSING
 from enricher.model import ConfigError, Problem, Unavailable
 from enricher.template import Template
@@ -56,10 +57,6 @@ def _check(text: str) -> str:
     return text
 
 
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
 MailAddress = Annotated[str, AfterValidator(_check)]
 
 
@@ -77,7 +74,7 @@ class EmailTarget(BaseModel):
 
     model_config = STRICT
     sender: MailAddress = Field(description="Address that the mail comes from.")
-    to: Annotated[list[MailAddress], BeforeValidator(_split)] = Field(
+    to: Annotated[list[MailAddress], BeforeValidator(split)] = Field(
         min_length=1, max_length=100, description="Addresses; a text may hold several, with commas."
     )
     subject: Template

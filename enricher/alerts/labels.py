@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator
 
+from enricher.alerts.text import cut
 from enricher.model import Event
 from enricher.template import lenient_renderer, renderer
 
@@ -43,11 +44,7 @@ def clean(text: str, limit: int) -> str:
     """Make a text fit for one line: no control characters, no more characters than the limit."""
     if not text.isprintable():
         text = _CONTROL_OR_LINES.sub(" ", text)
-    return _cut(text.strip(), limit)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return cut(text.strip(), limit)
 
 
 def labeller(
@@ -81,7 +78,7 @@ def annotator(
 
     def annotations(event: Event) -> dict[str, str]:
         return {
-            name: _cut(_CONTROL.sub(" ", render(event)), MAX_TEXT)
+            name: cut(_CONTROL.sub(" ", render(event)), MAX_TEXT)
             for name, render in renderers.items()
         }
 

@@ -41,7 +41,7 @@ def _email(alert: Alert, setting: Setting) -> Sender | None:
 def _webhook(alert: Alert, setting: Setting) -> Sender | None:
     if alert.webhook is None:
         return None
-    return alert.webhook.build(None, setting.folder, setting.pipeline)
+    return alert.webhook.build(setting.pipeline)
 
 
 SENDERS: dict[str, BuildSender] = {"email": _email, "webhook": _webhook}

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -122,13 +121,8 @@ class WebhookTarget(BaseModel):
             )
         return self
 
-    def build(self, connection: None, folder: Path | None, pipeline: str) -> WebhookSender:  # noqa: ARG002 - what every target is given
-        """Build the sender. Opens `ca_file`, never the network.
-
-        Args:
-            connection: there is none; all is in the target.
-            folder: of templates; a webhook has none.
-            pipeline: name of the pipeline.
+    def build(self, pipeline: str) -> WebhookSender:
+        """Build the sender of a pipeline. Opens `ca_file`, never the network.
 
         Raises:
             UserError: a TLS file cannot be used.

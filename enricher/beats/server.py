@@ -24,6 +24,7 @@ from enricher.beats.tls import Tls
 from enricher.descriptors import make_room
 from enricher.model import Delivery, Record, Source, UserError
 from enricher.sources.inbox import Inbox
+from enricher.waiting import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,6 @@ _RECEIVE = 128 << 10
 """What the kernel takes in for a connection, so that one read brings no more."""
 _BACKLOG = 1024
 _PAUSE_S = 1.0
-_NOTE_S = 60.0
 _FLUSH_S = 1.0
 
 
@@ -107,7 +107,7 @@ class BeatsSource(Source):
         self._acceptor: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._all_gone = asyncio.Event()
-        self._noted: dict[str, float] = {}
+        self._reminder = Reminder()
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """Listen, and yield what is sent until `stop()`. Raises UserError."""
@@ -196,9 +196,7 @@ class BeatsSource(Source):
         """Count a refusal, and log one of each reason a minute."""
         refused = self.counts.refused
         refused[reason] = refused.get(reason, 0) + 1
-        now = time.monotonic()
-        if now - self._noted.get(reason, -_NOTE_S) >= _NOTE_S:
-            self._noted[reason] = now
+        if self._reminder.due(reason):
             log.warning("refused", source=self.name, peer=peer, reason=reason, what=text)
 
     def remove(self, connection: Connection) -> None:

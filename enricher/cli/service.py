@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from enricher import memory, signals
-from enricher.admin import Address
+from enricher.address import Address
 from enricher.alerts.alerting import Alerting
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build, build_alerts, unsent

@@ -11,7 +11,8 @@ STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 """Unknown fields are refused, and an error never repeats a value that may be a secret."""
 
 
-def _split(value: object) -> object:
+def split(value: object) -> object:
+    """Take a text apart at its commas."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -27,7 +28,7 @@ def _check_token(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
-Addresses = Annotated[list[str], BeforeValidator(_split), Field(min_length=1)]
+Addresses = Annotated[list[str], BeforeValidator(split), Field(min_length=1)]
 Secret = Annotated[SecretStr | None, BeforeValidator(empty_is_none)]
 Token = Annotated[Secret, AfterValidator(_check_token)]
 """A secret that goes into a header."""

@@ -19,9 +19,9 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from enricher.kafka.cluster import Reminder
 from enricher.kafka.watermark import Span, Watermark
 from enricher.model import Delivery, Record
+from enricher.waiting import Reminder
 
 log = structlog.get_logger(__name__)
 

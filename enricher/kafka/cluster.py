@@ -9,36 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
 
+from enricher.waiting import Reminder
+
 log = structlog.get_logger(__name__)
 
 STOP_S = 10.0
 """How long a client may take to say goodbye, in seconds; a broker that is away never answers."""
 _ORDINARY = ("because it is rebalancing", "Marking the coordinator dead", "User provided")
-
-
-class Reminder:
-    """Lets one message a minute through for each thing that goes on being wrong."""
-
-    def __init__(self, seconds: float = 60.0) -> None:
-        self._seconds = seconds
-        self._said: dict[str, float] = {}
-
-    def due(self, what: str) -> bool:
-        """Tell whether `what` was not said for a while; from now on it was."""
-        now = time.monotonic()
-        if now - self._said.get(what, -self._seconds) < self._seconds:
-            return False
-        if len(self._said) > 1000:  # the kinds are few; a bound all the same
-            self._said.clear()
-        self._said[what] = now
-        return True
 
 
 class _Relay(logging.Handler):

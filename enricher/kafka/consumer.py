@@ -17,6 +17,7 @@ from enricher.kafka.assignment import Assignment, Counts, Limits, Piece
 from enricher.kafka.lag import Lag
 from enricher.kafka.reader import Reader
 from enricher.model import Delivery, Progress
+from enricher.waiting import Reminder
 
 if TYPE_CHECKING:
     from enricher.sources.kafka import Kafka
@@ -49,7 +50,7 @@ class KafkaSource:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._stopped: asyncio.Future[None] | None = None
-        self._reminder = cluster.Reminder()
+        self._reminder = Reminder()
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """Yield deliveries until `stop()`; not to be called twice.

@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from enricher.connections import KafkaConnection
 from enricher.histogram import Histogram
 from enricher.kafka import cluster
+from enricher.waiting import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ class Producer:
         )
         self._producer: Any = None
         self._one_at_a_time = asyncio.Lock()
-        self._reminder = cluster.Reminder(_REMIND_S)
+        self._reminder = Reminder(_REMIND_S)
 
     async def open(self) -> None:
         """Connect, waiting while the cluster is away."""

@@ -20,8 +20,8 @@ from aiokafka.errors import (
 )
 
 from enricher.kafka.assignment import Assignment, Partition, Piece
-from enricher.kafka.cluster import Reminder
 from enricher.model import Record
+from enricher.waiting import Reminder
 
 log = structlog.get_logger(__name__)
 

@@ -60,7 +60,7 @@ def target(url: str, **settings: Any) -> WebhookTarget:
 
 @asynccontextmanager
 async def sender(url: str, **settings: Any) -> AsyncIterator[WebhookSender]:
-    made = target(url, **{"timeout_s": 20} | settings).build(None, None, "payments")
+    made = target(url, **{"timeout_s": 20} | settings).build("payments")
     try:
         yield made
     finally:

@@ -32,7 +32,7 @@ async def post(told: Digest, **settings: Any) -> Any:
 
 def written(told: Digest, **settings: Any) -> Any:
     """Give the same without a server."""
-    made = target("http://localhost/", **settings).build(None, None, "payments")
+    made = target("http://localhost/", **settings).build("payments")
     return json.loads(made._write(told))
 
 
@@ -121,7 +121,7 @@ def test_slack_is_known_by_its_host() -> None:
         ("https://hooks.slack.com.example.org/x", None, False),
         ("https://chat.example.com/x", "slack", True),
     ):
-        made = target(url, body={"text": "{user_id}"}, escape=escape).build(None, None, "p")
+        made = target(url, body={"text": "{user_id}"}, escape=escape).build("p")
         assert json.loads(made._write(told))["text"] == ("&lt;!here&gt;" if safe else "<!here>")
 
 

@@ -98,7 +98,7 @@ def test_hostile_events_are_told_as_well() -> None:
     assert len(found) > 200
     senders = [shipped(), shipped(TARGET.model_copy(update={"template": None}))]
     target = WebhookTarget.model_validate({"url": "http://localhost/"})
-    hook = target.build(None, None, "payments")
+    hook = target.build("payments")
     frames: list[list[Any]] = []
     for document in found:
         match = match_of(document)

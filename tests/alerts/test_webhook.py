@@ -193,7 +193,7 @@ async def test_certificates_are_checked(tmp_path: Path) -> None:
                 await made.send(digest())
             assert server.seen == []
     with pytest.raises(UserError, match=r"webhook\.ca_file: .*away\.pem cannot be read"):
-        target("https://a/", ca_file=tmp_path / "away.pem").build(None, None, "p")
+        target("https://a/", ca_file=tmp_path / "away.pem").build("p")
 
 
 async def test_many_at_a_time_and_after_closing() -> None:
