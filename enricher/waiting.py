@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -101,6 +102,17 @@ async def pause(seconds: float, closing: asyncio.Event) -> bool:
         await asyncio.sleep(seconds)
         return False
     return await happens(closing, seconds)
+
+
+async def end(close: Callable[[], Awaitable[None]]) -> None:
+    """Free something, within a second; whoever ends can do nothing about what fails then."""
+    with suppress(Exception):
+        async with asyncio.timeout(END_S):
+            await close()
+
+
+END_S = 1.0
+"""Seconds for a goodbye."""
 
 
 async def surely(what: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 
 import structlog
 
@@ -13,14 +12,12 @@ from enricher.alerts.compiled import Terms
 from enricher.alerts.digest import Digest, Match, Refused, Sender
 from enricher.alerts.told import Told
 from enricher.model import Unavailable
-from enricher.waiting import Backoff, Notice, happens, pause
+from enricher.waiting import Backoff, Notice, end, happens, pause
 
 log = structlog.get_logger(__name__)
 
 SEND_S = 120.0
 """Seconds that one attempt may take, whatever time-outs a sender has of its own."""
-CLOSE_S = 1.0
-"""Seconds for a sender to say goodbye."""
 
 
 class Courier:
@@ -88,7 +85,7 @@ class Courier:
             else:
                 await happens(self._news, self.channel.due_in_s())
             while self._former:
-                await _close(self._former.pop())
+                await end(self._former.pop().close)
 
     async def _deliver(self, digest: Digest) -> None:
         attempt = 0
@@ -134,10 +131,4 @@ class Courier:
         if count := self.channel.abandon("stopped"):
             log.error("alerts dropped at the end", alert=self.name, matches=count)
         for sender in (self._terms.sender, *self._former):
-            await _close(sender)
-
-
-async def _close(sender: Sender) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(CLOSE_S):
-            await sender.close()
+            await end(sender.close)

@@ -11,7 +11,7 @@ from enricher.alerts.counts import Counts
 from enricher.alerts.courier import Courier
 from enricher.alerts.told import Told
 from enricher.connections import Connections
-from enricher.waiting import happens, surely
+from enricher.waiting import end, happens, surely
 
 GATHER_S = 0.2
 """Seconds that a match waits for others to be looked up with it."""
@@ -98,7 +98,7 @@ class Couriers:
     async def close(self) -> None:
         """Free what is shared."""
         if self._told:
-            await self._told.close()
+            await end(self._told.close)
 
 
 async def _run(courier: Courier) -> None:

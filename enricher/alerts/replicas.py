@@ -11,7 +11,7 @@ from enricher.alerts.counts import Counts
 from enricher.alerts.firing import Firing
 from enricher.alerts.replica import Replica
 from enricher.connections import AlertmanagerConnection, Connections
-from enricher.waiting import surely
+from enricher.waiting import end, surely
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Replicas:
             if count := firing.abandon("stopped"):
                 log.error("alerts dropped at the end", alert=name, matches=count)
         for replica in self.each:
-            await replica.close()
+            await end(replica.close)
 
 
 def replicas_of(
