@@ -61,6 +61,15 @@ def test_only_a_run_sends(tmp_path: Path, name: str) -> None:
     events, letters = "events.ndjson", ("--dead-letters", "letters.ndjson")
     with BlackHole() as hole:
         environment = {"ALERTMANAGER_URL": f"http://{hole.address}"}
+        for file in (tmp_path / "orders.yaml", tmp_path / "strict.yaml"):
+            senders = (
+                f"    webhook: {{url: 'http://{hole.address}'}}\n"
+                "    email: {sender: a@b.example, to: a@b.example, subject: s}\n"
+                "    alertmanager:\n"
+            )
+            text = file.read_text().replace("    alertmanager:\n", senders)
+            smtp = f"connections:\n  smtp: {{url: 'smtp://{hole.address}'}}\n"
+            file.write_text(text.replace("connections:\n", smtp))
 
         def run(*arguments: str) -> str:
             done = enricher(*arguments, folder=tmp_path, environment=environment)
@@ -77,4 +86,4 @@ def test_only_a_run_sends(tmp_path: Path, name: str) -> None:
         assert "1  settled and removed" in run("dlq", "replay", "strict.yaml", *letters)
         assert hole.accepted == 0
         run("run", "orders.yaml", events, "--drain-s", "1")
-        assert hole.accepted == 1
+        assert hole.accepted == 3
