@@ -167,7 +167,8 @@ def sinks_page() -> str:
 
 def pipeline_page() -> str:
     """Write docs/pipeline.md."""
-    links = {"stages": "stages.md", "sources": "sources.md", "alerts": "alerts.md"}
+    links = {"stages": "stages.md", "sources": "sources.md"}
+    links |= {"outputs": "outputs.md", "alerts": "alerts.md"}
     links |= dict.fromkeys(_ELSEWHERE, "sinks.md")
     described = [f"- [`{name}`]({file})" for name, file in links.items()]
     blocks = [

@@ -213,7 +213,28 @@ class Maker:
             "stages": [{"json": decoder}, *(self.stage() for _ in range(one.randint(1, 5)))],
             "routes": [*routes, {"elasticsearch": {"index": "rest"}}],
             "alerts": alerts[: one.randint(0, 2)],
+            "outputs": [self.output(n) for n in range(one.choice([0, 0, 1, 3]))],
         }
+
+    def output(self, number: int) -> dict[str, Any]:
+        one = self.random
+        body = {f"k{n}": self.part() for n in range(one.randint(0, 3))}
+        target: dict[str, Any] = {"body": body} if one.random() < 0.7 else {}
+        when = {"when": self.when()} if one.random() < 0.7 else {}
+        key = self.template(builtins=False)
+        if one.random() < 0.3:
+            target |= {"key": f"k:{key}", "expire_s": 60}
+            return {"name": f"o{number}", **when, "redis": target}
+        target |= {"topic": "t"} | ({"key": key} if one.random() < 0.7 else {})
+        return {"name": f"o{number}", **when, "kafka": target}
+
+    def part(self, depth: int = 2) -> Any:
+        one = self.random
+        if depth and one.random() < 0.3:
+            parts = [self.part(depth - 1) for _ in range(2)]
+            return parts if one.random() < 0.5 else dict(zip("ab", parts, strict=True))
+        constants = [None, True, 1, -2.5, "", "x", "{{x}}"]
+        return one.choice([f"{{{self.field()}}}", self.template(), one.choice(constants)])
 
     def event(self, names: list[str]) -> bytes:
         one = self.random
