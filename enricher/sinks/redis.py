@@ -11,7 +11,7 @@ from enricher.histogram import Histogram
 from enricher.lookups.cluster import Cluster
 from enricher.lookups.redis import CLUSTER
 from enricher.lookups.server import Command, RedisServer
-from enricher.model import Output, OutputSink, Rejected, Unavailable
+from enricher.model import Output, Rejected, Unavailable
 from enricher.waiting import Backoff, Notice
 
 TRIP_BYTES = 1 << 20
@@ -19,7 +19,7 @@ TRIP_BYTES = 1 << 20
 _BACKOFF = Backoff(base_s=0.05, cap_s=1.0)
 
 
-class RedisSink(OutputSink):
+class RedisSink:
     """Sets each output's key, a batch with one round trip; waits while Redis is away.
 
     Nothing is ever refused for good: what a server says against a `SET` (out of memory, read
