@@ -6,13 +6,26 @@ back once, when every record of a delivery is settled.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 Event = dict[str, Any]
 """A decoded record. Nested values are never changed in place: whoever writes replaces them
 along the path, so a cached value may be shared by many events."""
+
+
+class Shared(dict[str, Any]):
+    """Fields that many events get, out of a cache, with the row that the plan made of them."""
+
+    __slots__ = ("owner", "piece", "row")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.owner: object = None
+        self.piece = b""
+        self.row: tuple[Any, ...] = ()
+        """Whose row it is, and what that one keeps here (`fragments.Rows`)."""
 
 
 class Record(NamedTuple):
