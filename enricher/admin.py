@@ -7,7 +7,6 @@ Kafka get its heartbeats.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import stat
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from enricher import address
+from enricher.address import Address
 from enricher.model import UserError
 
 if TYPE_CHECKING:
@@ -29,19 +30,6 @@ DEFAULT = "127.0.0.1:9600"
 _BACKLOG = 64
 _BODY = 1024
 """Bytes of a request's body that are read at most; no page wants one."""
-
-
-class Address(NamedTuple):
-    """Where the endpoint listens: a host and port, or the path of a unix socket."""
-
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Page(NamedTuple):
@@ -68,41 +56,33 @@ def parse(text: str) -> Address | None:
     kind, _, path = text.partition(":")
     if kind == "unix" and path:
         return Address(path=path)
-    host, _, port = text.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    sound = bare and (bare == host) == (":" not in host) and "/" not in bare
-    if not sound or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+    found = address.parse(text)
+    if found is None:
         raise UserError(
             f'--admin: "{text}" is no address; write HOST:PORT such as {DEFAULT} '
             "(0.0.0.0:9600 for every interface), unix:PATH, or off"
         )
-    return Address(bare, int(port))
+    return found
 
 
-def listen(address: Address) -> socket.socket:
+def listen(where: Address) -> socket.socket:
     """Bind and listen.
 
     Raises:
         UserError: the address is in use or cannot be had.
     """
     try:
-        return _listen_unix(address.path) if address.path else _listen_tcp(address)
+        return _listen_unix(where.path) if where.path else address.listen(where, backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"--admin: {address} is in use, perhaps by another enricher; "
+                f"--admin: {where} is in use, perhaps by another enricher; "
                 "give another address with --admin HOST:PORT, or --admin off"
             ) from None
         raise UserError(
-            f"--admin: cannot listen on {address} ({error.strerror or error}); "
+            f"--admin: cannot listen on {where} ({error.strerror or error}); "
             "give another address with --admin HOST:PORT, or --admin off"
         ) from None
-
-
-def _listen_tcp(address: Address) -> socket.socket:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    family, *_, where = found[0]
-    return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
 
 
 def _listen_unix(path: str) -> socket.socket:
@@ -156,7 +136,7 @@ def application(pages: Pages) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(address: Address, pages: Pages) -> AsyncIterator[Address]:
+async def serving(where: Address, pages: Pages) -> AsyncIterator[Address]:
     """Serve the pages meanwhile; gives the address with the port that was had.
 
     Raises:
@@ -164,7 +144,7 @@ async def serving(address: Address, pages: Pages) -> AsyncIterator[Address]:
     """
     from aiohttp import web
 
-    server = listen(address)
+    server = listen(where)
     runner = web.AppRunner(
         application(pages),
         access_log=None,
@@ -176,22 +156,22 @@ async def serving(address: Address, pages: Pages) -> AsyncIterator[Address]:
     try:
         await runner.setup()
         await web.SockSite(runner, server, backlog=_BACKLOG).start()
-        bound = address if address.path else Address(*server.getsockname()[:2])
+        bound = where if where.path else Address(*server.getsockname()[:2])
         _announce(bound)
         yield bound
     finally:
         await runner.cleanup()
         server.close()
-        if address.path:
+        if where.path:
             with suppress(FileNotFoundError):
-                os.unlink(address.path)  # noqa: PTH108 - a Path's unlink is the same
+                os.unlink(where.path)  # noqa: PTH108 - a Path's unlink is the same
 
 
-def _announce(address: Address) -> None:
-    log.info("admin endpoint", address=str(address))
-    if not address.path and not ipaddress.ip_address(address.host.partition("%")[0]).is_loopback:
+def _announce(where: Address) -> None:
+    log.info("admin endpoint", address=str(where))
+    if not where.is_loopback:
         log.warning(
             "the admin endpoint is open to the network, without a password: see to it that only "
             "those reach it who may",
-            address=str(address),
+            address=str(where),
         )

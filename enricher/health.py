@@ -74,7 +74,7 @@ def progress(source: Source) -> list[Progress]:
     return found
 
 
-def counts(source: Source) -> dict[str, int]:
+def counts(source: Source) -> dict[str, Any]:
     """Give what a source counts, by name, where it does."""
     kept = getattr(source, "counts", None)
     return {} if kept is None else asdict(kept)

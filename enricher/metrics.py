@@ -67,6 +67,14 @@ def _of_sources(name: str) -> Callable[[Health], Samples]:
     ]
 
 
+def _requests(health: Health) -> Samples:
+    return [
+        ((source.name, status), number)
+        for source in health.runtime.sources
+        for status, number in counts(source).get("requests", {}).items()
+    ]
+
+
 def _by_partition(read: Callable[[Progress], float | None]) -> Callable[[Health], Samples]:
     def samples(health: Health) -> Iterator[tuple[tuple[str, ...], Value]]:
         for source in health.runtime.sources:
@@ -172,6 +180,20 @@ FAMILIES: tuple[Family, ...] = (
     Family("enricher_source_blocked", "gauge", ("source",),
            "1 while nothing can be read.",
            lambda h: [((one.name,), one.blocked is not None) for one in h.runtime.sources]),
+    Family("enricher_source_connections", "gauge", ("source",),
+           "Connections of clients that send to us, now.", _of_sources("connections")),
+    Family("enricher_source_received_records_total", "counter", ("source",),
+           "Records that clients sent to us and that were taken.",
+           _of_sources("received_records")),
+    Family("enricher_source_received_bytes_total", "counter", ("source",),
+           "Bytes that clients sent to us, before they are inflated.",
+           _of_sources("received_bytes")),
+    Family("enricher_source_held_bytes", "gauge", ("source",),
+           "Bytes that were sent to us and are not settled, inflated; they are bounded.",
+           _of_sources("held_bytes")),
+    Family("enricher_http_requests_total", "counter", ("source", "status"),
+           "Answers of an http source; 499 where the client was gone before its body had come.",
+           _requests),
     Family("enricher_kafka_lag_records", "gauge", _TP,
            "Offsets of a partition that are not settled yet.", _by_partition(lambda p: p.lag)),
     Family("enricher_kafka_watermark_age_seconds", "gauge", _TP,

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import orjson
 
 from enricher import admin, notify
-from enricher.admin import Address, Page
+from enricher.address import Address
+from enricher.admin import Page
 from enricher.health import Health
 from enricher.runtime import Runtime
 

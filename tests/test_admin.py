@@ -16,7 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from enricher import admin, monitor
-from enricher.admin import Address, Page
+from enricher.address import Address
+from enricher.admin import Page
 from enricher.health import Health
 from enricher.model import UserError
 

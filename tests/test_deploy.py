@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from enricher import admin, monitor
+from enricher.address import Address
 from enricher.health import Health
 
 from .test_runtime import Run
@@ -149,7 +150,7 @@ async def test_the_health_check_is_whether_records_can_flow() -> None:
     assert SERVICES["enricher"]["environment"]["ENRICHER_ADMIN"].endswith(":9600")
     run = Run()
     async with admin.serving(
-        admin.Address("127.0.0.1", 0), monitor.pages(Health(run.runtime, run.stopping))
+        Address("127.0.0.1", 0), monitor.pages(Health(run.runtime, run.stopping))
     ) as address:
         script = command[-1].replace(admin.DEFAULT, str(address))
         for is_ready in (False, True):

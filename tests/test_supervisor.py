@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from enricher import admin, supervisor
-from enricher.admin import Address, Page
+from enricher.address import Address
+from enricher.admin import Page
 from enricher.gathered import Gathered, merge
 from enricher.supervisor import Supervisor
 from enricher.waiting import Backoff

@@ -53,7 +53,7 @@ def command(pipelines: tuple[Path, ...], allow_missing_env: bool, connections: P
 
 
 def check_files(config: PipelineConfig) -> None:
-    """Open the files that connections and templates name, as a start does. Raises UserError."""
+    """Open the files that are named beside the stages', as a start does. Raises UserError."""
     connections = config.pipeline.connections
     for connection in (connections.kafka, connections.elasticsearch):
         if connection is not None:
@@ -61,6 +61,11 @@ def check_files(config: PipelineConfig) -> None:
                 connection.client_options()
             except UserError as error:
                 raise UserError(f"{config.file}: {error}") from None
+    for source in config.sources:
+        try:
+            source.check_files(config.folder)
+        except UserError as error:
+            raise UserError(f"{config.file}: source {source.name} {error}") from None
     if config.pipeline.templates is not None and connections.elasticsearch is not None:
         from enricher.sinks.templates import load
 

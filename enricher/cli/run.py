@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from enricher.admin import Address
+    from enricher.address import Address
     from enricher.config import PipelineConfig
     from enricher.model import Alert
     from enricher.reload import Reloader

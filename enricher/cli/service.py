@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from enricher import memory, signals
-from enricher.admin import Address
+from enricher.address import Address
 from enricher.budget import DEFAULT_BUDGET_MIB, Budget
 from enricher.build import build
 from enricher.config import PipelineConfig
@@ -92,11 +92,11 @@ def build_sources(config: PipelineConfig, options: Options) -> list[Source]:
             raise UserError(
                 f'no source "{name}"{suggest(name, known)}; there are: {", ".join(known)}'
             )
-    chosen = [
-        s for s in config.sources if not options.only_sources or s.name in options.only_sources
-    ]
+    only = options.only_sources
+    chosen = [one for one in config.sources if (one.name in only if only else one.enabled)]
     if not chosen:
-        raise UserError(f"{config.file}: no sources; name them under `sources:`, or give files")
+        hint = f"enable one of {', '.join(known)}" if known else "name them under `sources:`"
+        raise UserError(f"{config.file}: no sources; {hint}, or give files")
     worker = (options.worker or 0) if options.shared else None
     setting = SourceSetting(config.pipeline.connections, config.folder, worker)
     sources: list[Source] = []

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from enricher import admin, notify
-from enricher.admin import Address
+from enricher.address import Address
 from enricher.gathered import Gathered
 from enricher.model import UserError
 from enricher.supervisor import Supervisor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from enricher.connections import STRICT, Connections
 from enricher.model import Source
@@ -27,6 +27,13 @@ class SourceModel(BaseModel):
     model_config = STRICT
     examples: ClassVar[tuple[str, ...]] = ()
     name: str
+    enabled: bool = Field(
+        default=True,
+        description="`false`: checked, and left alone unless `--source` names it.",
+    )
+
+    def check_files(self, folder: Path) -> None:
+        """Open the files that it names, relative to a folder, as a start does. Raises UserError."""
 
     def build(self, setting: Setting) -> Source:
         """Make the source; nothing is connected or opened yet. Raises UserError."""
