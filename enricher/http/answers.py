@@ -10,7 +10,8 @@ from aiohttp import web
 
 RETRY_AFTER_S = 1
 """What those are told who came at a bad time."""
-LATER = frozenset({429, 503})
+FULL = 429
+LATER = frozenset({FULL, 503})
 """Statuses that say: send the same again later."""
 
 GONE = 499
@@ -55,3 +56,13 @@ def response(status: int, content: Mapping[str, Any]) -> web.Response:
         body=orjson.dumps(content),
         headers={"Content-Type": "application/json", "Server": "enricher"},
     )
+
+
+def full() -> Refusal:
+    """Tell that there is no room at the moment."""
+    return Refusal(FULL, "too much waits to be written; send the same again later")
+
+
+def stopping() -> Refusal:
+    """Tell that nothing is taken any more, or that what was is not known to be durable."""
+    return Refusal(503, "this server is stopping; send the same again, to another or later")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
 
-from enricher.http.answers import Refusal
+from enricher.http.answers import Refusal, full
 from enricher.http.inflate import Bounds, decoder
 
 if TYPE_CHECKING:
@@ -79,11 +79,6 @@ async def read(
         take(sum(map(len, made)))
         pieces += made
     return b"".join(pieces), sent
-
-
-def full() -> Refusal:
-    """Tell that there is no room at the moment."""
-    return Refusal(429, "too much waits to be written; send the same again later")
 
 
 def _too_large(config: Http) -> Refusal:

@@ -25,19 +25,20 @@ end, nothing more; or (no array) another text or nothing more."""
 _MARGIN = 16
 """An error so near the end of what was looked at may come of its having been cut."""
 _SPACE = re.compile(r"[ \t\r\n]*")
-_NAME = re.compile(r"application/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)")
-_TEXT = re.compile(r"application/(?:[\w.+-]+\+)?json")
-_UTF8 = re.compile(r'.*\bcharset\s*=\s*"?(?!utf-?8\b|us-ascii\b)', re.IGNORECASE)
+_LINES = re.compile(r"application/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)")
+_JSON = re.compile(r"application/(?:[\w.+-]+\+)?json")
+_CHARSET = re.compile(r'\bcharset\s*=\s*"?([^";\s]*)')
+_UTF8 = {"utf-8", "utf8", "us-ascii"}
 
 
 def is_lines(content_type: str) -> bool:
     """Say whether a body has a record a line, or holds JSON texts. Raises Refusal for neither."""
-    kind, _, parameters = content_type.partition(";")
-    kind = kind.strip().lower()
-    if not _UTF8.match(parameters):
-        if _NAME.fullmatch(kind):
+    kind, _, parameters = content_type.lower().partition(";")
+    kind = kind.strip()
+    if _UTF8.issuperset(_CHARSET.findall(parameters)):
+        if _LINES.fullmatch(kind):
             return True
-        if _TEXT.fullmatch(kind):
+        if _JSON.fullmatch(kind):
             return False
     known = "application/json, application/x-ndjson"
     reason = f"Content-Type is not known here; one of {known}, in UTF-8"

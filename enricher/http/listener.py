@@ -67,7 +67,8 @@ class Listener:
                 "or leave this source out with --source"
             ) from None
         listening.settimeout(0)
-        self._begin(self._accept(listening))
+        accepting = self._begin(self._accept(listening))
+        accepting.add_done_callback(lambda _: listening.close())
         return Address(*listening.getsockname()[:2])
 
     def stop(self) -> None:
@@ -82,10 +83,6 @@ class Listener:
         return task
 
     async def _accept(self, listening: socket.socket) -> None:
-        with listening:
-            await self._accept_from(listening)
-
-    async def _accept_from(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from enricher.http.body import full
+from enricher.http.answers import full
 from enricher.sources.inbox import Inbox
 
 STALLED_S = 2.0
@@ -22,6 +22,10 @@ class Seat(Protocol):
 
     def evict(self) -> None:
         """End it at once."""
+        ...
+
+    def force_close(self) -> None:
+        """End it once all that was written to it is sent."""
         ...
 
 
@@ -90,6 +94,12 @@ class Roster:
             self._evict(stalled)
         self._inbox.hold(size)
         self._held[seat] += size
+
+    def dismiss(self) -> None:
+        """End all that wait for their client: nothing of theirs was taken."""
+        for seat in list(self._waiting):
+            self.leave(seat)
+            seat.force_close()
 
     def _stalled(self) -> Seat | None:
         """Find who has kept us waiting longest of those that hold something."""

@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, web
 
 from enricher.address import Address
 from enricher.http import body, cut
-from enricher.http.answers import GONE, Refusal, response
+from enricher.http.answers import FULL, GONE, Refusal, full, response, stopping
 from enricher.http.auth import gatekeeper
 from enricher.http.connection import Connection
 from enricher.http.identity import Names
@@ -125,6 +125,7 @@ class HttpSource(Source):
         """Answer 503 to those whose records are not durable, and end all connections."""
         self.stop()
         self._inbox.close()
+        self._roster.dismiss()
         if self._server is not None:
             await self._server.shutdown(_FAREWELL_S)
 
@@ -135,7 +136,8 @@ class HttpSource(Source):
         try:
             answer = await self._serve(request, connection)
         except Refusal as refusal:
-            answer = refusal.response()
+            is_late = self._stopping and refusal.status == FULL
+            answer = (stopping() if is_late else refusal).response()
         except ConnectionError:
             answer = Refusal(GONE, "").response()  # which nobody reads
         except Exception as error:  # noqa: BLE001 - the next request is another
@@ -160,7 +162,7 @@ class HttpSource(Source):
         if settled is not None:
             await asyncio.wait([settled], timeout=self._config.answer_s)
             if settled.cancelled():
-                raise _stopping()
+                raise stopping()
             if not settled.done():
                 after = f"not durable within {self._config.answer_s:g} s"
                 raise Refusal(503, f"{after}, but it may be yet; send the same again later")
@@ -199,7 +201,7 @@ class HttpSource(Source):
     def _let_in(self, request: web.BaseRequest) -> None:
         """Raise Refusal unless it is one of ours, from one of ours."""
         if self._stopping:
-            raise _stopping()
+            raise stopping()
         if request.version > HttpVersion11:
             raise Refusal(505, "HTTP/1.1 is spoken here")
         self._check(request.headers.get("Authorization", ""))
@@ -212,12 +214,8 @@ class HttpSource(Source):
         if not records:
             return None
         if self._stopping:
-            raise _stopping()
+            raise stopping()
         if not self._inbox.has_room(size):
-            raise body.full()
+            raise full()
         self._records += len(records)
         return self._inbox.put(records, size)
-
-
-def _stopping() -> Refusal:
-    return Refusal(503, "this server is stopping; send the same again, to another or later")

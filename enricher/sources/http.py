@@ -105,12 +105,13 @@ class Http(SourceModel):
     )
     idle_s: Seconds = Field(default=75, description="An idle connection is closed after that.")
 
-    @field_validator("listen")
+    @field_validator("listen", mode="before")
     @classmethod
-    def _is_address(cls, text: str) -> str:
+    def _is_address(cls, value: object) -> object:
+        text = str(value)  # a port alone is a number in YAML
         if address.parse(text) is None and not text.startswith(MISSING):
             raise ValueError("an address is HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:8080")
-        return text
+        return value
 
     @model_validator(mode="after")
     def _lets_in_whom_it_knows(self) -> Http:

@@ -175,6 +175,8 @@ class Elasticsearch(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers_bulk = True
+        self.resumed = threading.Event()
+        """Once set, what was not answered is."""
         self.status = 200
         self.asked = threading.Semaphore(0)
         """Released for every request."""
@@ -199,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/_bulk"):
             self.server.asked_bulk.release()
             if not self.server.answers_bulk:
-                threading.Event().wait()
+                self.server.resumed.wait()
         status = self.server.status
         if status == 200 and self.command == "GET" and self.path != "/":
             status = 404

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from enricher.sources.http import Http
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+PATIENCE_S = 20
 
 
 @dataclass(slots=True)
@@ -73,6 +75,12 @@ class Rig:
             self.arrived.clear()
             await self.arrived.wait()
 
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Let the server go on until something is so."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                await asyncio.sleep(0.001)
+
     async def post(self, content: bytes, kind: str = JSON, **headers: str) -> httpx.Response:
         """POST over a connection of its own."""
         async with httpx.AsyncClient() as client:
@@ -81,7 +89,7 @@ class Rig:
                 self.url, content=content, headers={"Content-Type": kind, **named}
             )
 
-    async def raw(self, *parts: bytes, timeout_s: float = 20) -> bytes:
+    async def raw(self, *parts: bytes, timeout_s: float = PATIENCE_S) -> bytes:
         """Send bytes as they are, and give all that comes back until the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
@@ -101,7 +109,7 @@ async def serving(
     folder: Path = Path(), *, settles: bool = True, **settings: Any
 ) -> AsyncIterator[Rig]:
     """Serve with these settings, on a port of its own."""
-    config = Http(listen="127.0.0.1:0", **settings)
+    config = Http(**{"listen": "127.0.0.1:0", **settings})
     source = config.build(Setting(folder=folder))
     rig = Rig(source, settles=settles)
     taking = asyncio.create_task(rig.take())
@@ -127,9 +135,8 @@ def request(
 
 def statuses(answer: bytes) -> list[int]:
     """Give the status of every answer in what came back."""
-    return [
-        int(part[2:5]) for part in answer.split(b"HTTP/1.")[1:] if not part[2:].startswith(b"100")
-    ]
+    found = re.findall(rb"HTTP/\d\.\d (\d{3}) ", answer)
+    return [int(status) for status in found if status != b"100"]
 
 
 def ndjson(count: int, first: int = 0, **fields: Any) -> bytes:
