@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
@@ -62,23 +62,39 @@ async def read(
     sent = 0
     try:
         async with asyncio.timeout(config.body_s):
-            async for chunk in request.content.iter_any():
+            async for chunk in _chunks(request):
                 sent += len(chunk)
                 if sent > config.max_body_bytes:
                     raise _too_large(config)
-                made = list(decode.feed(chunk))
-                take(max(len(chunk), sum(map(len, made))))
-                pieces += made
+                if decode.keeps:
+                    take(len(chunk))
+                for piece in decode.feed(chunk):
+                    take(len(piece))
+                    pieces.append(piece)
     except TimeoutError:
         reason = f"the body took longer than {config.body_s:g} s; send it in smaller parts"
         raise Refusal(408, reason) from None
-    except web.RequestPayloadError as error:
-        raise Refusal(400, f"not HTTP: {error}") from None
     if sent:
-        made = list(decode.end())
-        take(sum(map(len, made)))
-        pieces += made
+        for piece in decode.end():
+            take(len(piece))
+            pieces.append(piece)
     return b"".join(pieces), sent
+
+
+async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Yield what comes. Raises Refusal where that is no HTTP, ConnectionError at its end."""
+    while True:
+        try:
+            chunk = await request.content.readany()
+        except (web.RequestPayloadError, ConnectionError) as error:
+            # aiohttp keeps this in a cycle, which would keep the frames, and so all that was read.
+            error.__traceback__ = None
+            if isinstance(error, ConnectionError):
+                raise ConnectionError("gone") from None
+            raise Refusal(400, f"not HTTP: {error}") from None
+        if not chunk:
+            return
+        yield chunk
 
 
 def _too_large(config: Http) -> Refusal:

@@ -42,7 +42,17 @@ class Connection(web.RequestHandler):
         count: Called with the status of each answer that aiohttp gives by itself.
     """
 
-    __slots__ = ("_body", "_config", "_count", "_head", "_roster", "_tail", "_timer", "task")
+    __slots__ = (
+        "_body",
+        "_config",
+        "_count",
+        "_head",
+        "_rest",
+        "_roster",
+        "_tail",
+        "_timer",
+        "task",
+    )
 
     def __init__(
         self, server: web.Server, roster: Roster, config: Http, count: Callable[[int], None]
@@ -68,23 +78,33 @@ class Connection(web.RequestHandler):
         """Bytes of the head that is being received; None between a head and the answer."""
         self._tail = b""
         self._body: StreamReader | None = None
+        """What is being read."""
+        self._rest: StreamReader | None = None
+        """What is thrown away, since its request was refused before it had come."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the client until its deadline for a head."""
         super().connection_made(transport)
+        self.task = None
         self._start_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Free the seat."""
+        while len(self._messages) > 1:  # its turn may have come for the first; the others are in a
+            self._messages.pop()  # cycle, where they would stay for long
         self._stop_timer()
         self._roster.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Watch the head, and that what comes is HTTP; the rest is aiohttp's."""
+        if self._rest is not None and self._rest.is_eof():
+            self._head, self._rest = 0, None
         if self._head is not None and data:
             self._watch(data, self._head)
         super().data_received(data)
+        if self._messages:
+            self._pause_transport_reading()  # what comes behind a request waits for its answer
         # What comes behind a body that has not ended is no request: aiohttp has queued an error,
         # and would leave whoever reads the body waiting.
         if self._body is not None and self._messages and not self._body.is_eof():
@@ -92,12 +112,14 @@ class Connection(web.RequestHandler):
 
     @contextmanager
     def reading(self, body: StreamReader) -> Iterator[None]:
-        """Note that a body is read meanwhile."""
+        """Take a body meanwhile."""
         self._body = body
+        self._resume()
         try:
             yield
         finally:
             self._body = None
+            self._pause_transport_reading()
 
     def _watch(self, data: bytes, received: int) -> None:
         if not received:
@@ -115,9 +137,19 @@ class Connection(web.RequestHandler):
             self.transport.write(bare(431, "Request Header Fields Too Large"))
             self.force_close()
 
-    def expect_head(self) -> None:
-        """Note that the next request may begin."""
-        self._head = 0
+    def answered(self, body: StreamReader) -> None:
+        """Note that the next request may begin behind this body, if none waits already."""
+        if not body.is_eof():
+            self._rest = body
+        elif not self._messages:
+            self._head = 0
+        else:
+            return
+        self._resume()
+
+    def _resume(self) -> None:
+        if not (self._reading_paused or self._buffer_paused):  # aiohttp has reasons of its own
+            self._resume_transport_reading()
 
     def handle_error(
         self,

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 
 from enricher.http.answers import Refusal
 
-LARGEST = 1 << 20
-"""Bytes of one record that is not a line; parsed, it may be twenty times as much for a moment."""
 _STEP = 256 << 10
 """Bytes by which the window is longer: so far the next one begins."""
 _AT_ONCE = 2_000
@@ -45,22 +43,30 @@ def is_lines(content_type: str) -> bool:
     raise Refusal(415, reason, {"Accept": known})
 
 
-def lines(body: bytes, most: int) -> list[bytes]:
-    """Cut at newlines; blank lines stay, so that a record's place is its line."""
+def lines(body: bytes, most: int, largest: int) -> list[bytes]:
+    """Cut at newlines; blank lines stay, so that a record's place is its line.
+
+    A line that is longer than `largest` is cut to one byte more.
+
+    Raises:
+        Refusal: there are more than `most`.
+    """
     if body.count(b"\n") > most:
         raise _too_many(most)
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n")
-    return body.split(b"\n")
+    found = body.split(b"\n")
+    return found if len(body) <= largest else [line[: largest + 1] for line in found]
 
 
-def texts(body: bytes, most: int) -> Iterator[list[bytes]]:
+def texts(body: bytes, most: int, largest: int) -> Iterator[list[bytes]]:
     """Cut JSON texts: those of one array, or one after the other; some at a time.
 
     Raises:
-        Refusal: there are too many, or it cannot be told where one ends.
+        Refusal: there are more than `most`, one is larger than `largest`, or it cannot be told
+            where one ends.
     """
-    cutter = _Cutter(body)
+    cutter = _Cutter(body, largest)
     count = 0
     while not cutter.is_done:
         found = cutter.some()
@@ -73,10 +79,13 @@ def texts(body: bytes, most: int) -> Iterator[list[bytes]]:
 class _Cutter:
     """Looks at a window of the body at a time, so that no text makes more than that of objects.
 
+    (For a moment they take some twenty times its bytes.)
+
     Bytes are read as Latin-1: a character each, and whoever wants them to be UTF-8 comes later.
     """
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, largest: int) -> None:
+        self._largest = largest
         # Numbers are not wanted; as floats, those of any length are quickly read.
         self._scan = json.JSONDecoder(parse_int=float, strict=False).raw_decode
         self._body = body
@@ -93,7 +102,7 @@ class _Cutter:
     def some(self) -> list[bytes]:
         """Give the next records."""
         self._begin += self._at
-        window = self._body[self._begin : self._begin + LARGEST + _STEP]
+        window = self._body[self._begin : self._begin + self._largest + _STEP]
         is_last = self._begin + len(window) == len(self._body)
         self._window, self._at = window.decode("latin-1"), 0
         found: list[bytes] = []
@@ -134,7 +143,7 @@ class _Cutter:
             raise self._refuse(error.msg, error.pos) from None
         except RecursionError:
             raise self._refuse("nested too deep", begin) from None
-        if self._at - begin > LARGEST:
+        if self._at - begin > self._largest:
             raise self._too_large(begin)
         return self._body[self._begin + begin : self._begin + self._at]
 
@@ -142,7 +151,7 @@ class _Cutter:
         return Refusal(400, f"not JSON: {reason}; nothing was taken", place=self._place(at))
 
     def _too_large(self, at: int) -> Refusal:
-        reason = f"a record is larger than {LARGEST} bytes; nothing was taken"
+        reason = f"a record is larger than {self._largest} bytes; nothing was taken"
         return Refusal(413, reason, place=self._place(at))
 
     def _place(self, at: int) -> dict[str, int]:

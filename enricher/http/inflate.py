@@ -42,6 +42,9 @@ class Bounds:
 class Decoder(Protocol):
     """Undoes one encoding, piece by piece."""
 
+    keeps: bool
+    """Whether it keeps what was sent until the end."""
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take what was sent and give what it means so far. Raises Refusal."""
         ...
@@ -54,6 +57,8 @@ class Decoder(Protocol):
 class Plain:
     """No encoding at all."""
 
+    keeps = False
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Give what was sent."""
         yield data
@@ -65,6 +70,8 @@ class Plain:
 
 class Zlib:
     """gzip, with one member or several, and deflate, with its header or without."""
+
+    keeps = False
 
     def __init__(self, encoding: str, bounds: Bounds) -> None:
         self._encoding, self._bounds = encoding, bounds
@@ -112,6 +119,8 @@ class Zlib:
 
 class Zstd:
     """zstd, inflated as a whole into a buffer that ends where it would be too much."""
+
+    keeps = True
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds

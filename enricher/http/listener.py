@@ -23,6 +23,9 @@ log = structlog.get_logger(__name__)
 _GOODBYE_S = 2.0
 """How long TLS may take to say goodbye, in seconds."""
 _PAUSE_S = 1.0
+_BUFFER = 64 << 10
+"""Bytes of a connection that the kernel holds for us (it takes twice that): what comes faster
+than we read stays with its client, and no read gives more than that."""
 
 
 class Listener:
@@ -66,6 +69,7 @@ class Listener:
                 f"listen: {self._where} {told} ({reason}); give another address, stop who has it, "
                 "or leave this source out with --source"
             ) from None
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         listening.settimeout(0)
         accepting = self._begin(self._accept(listening))
         accepting.add_done_callback(lambda _: listening.close())
@@ -111,8 +115,6 @@ class Listener:
         except asyncio.CancelledError:
             self._roster.leave(connection)
             raise
-        finally:
-            connection.task = None
 
     def _refuse(self, accepted: socket.socket) -> None:
         self.refused += 1

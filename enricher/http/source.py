@@ -146,7 +146,7 @@ class HttpSource(Source):
         finally:
             self._roster.free(connection)
             self._roster.wait(connection)
-            connection.expect_head()
+            connection.answered(request.content)
         if self._stopping:
             answer.force_close()
         self._count(answer.status)
@@ -186,11 +186,12 @@ class HttpSource(Source):
         self._roster.work(connection)
         if not text.strip():
             raise Refusal(400, "there is no record in the body")
+        bounds = self._config.max_records, self._config.max_record_bytes
         values: list[bytes] = []
         if by_lines:
-            values = cut.lines(text, self._config.max_records)
+            values = cut.lines(text, *bounds)
         else:
-            for found in cut.texts(text, self._config.max_records):
+            for found in cut.texts(text, *bounds):
                 values += found
                 await asyncio.sleep(0)
         key = request.headers.get("Idempotency-Key")

@@ -87,13 +87,18 @@ class Http(SourceModel):
         default=100, gt=0, description="How many times its size a body may inflate to beyond 1 MiB."
     )
     max_records: int = Field(default=20_000, gt=0, description="Most records of one request.")
+    max_record_bytes: Bytes = Field(
+        default=1 << 20,
+        description="A longer line is passed on cut to one byte more, to be refused as too large; "
+        "in JSON, a larger record refuses the request.",
+    )
     max_held_bytes: Bytes = Field(
-        default=32 << 20,
+        default=16 << 20,
         description="What all requests may hold, as sent and inflated, until it is settled; "
         "beyond that they are answered 429.",
     )
     max_connections: int = Field(
-        default=512,
+        default=256,
         gt=0,
         description="Beyond that, a new one takes the place of the one whose client has kept us "
         "waiting longest.",

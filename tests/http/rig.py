@@ -71,9 +71,10 @@ class Rig:
 
     async def until(self, count: int) -> None:
         """Wait until so many records were taken."""
-        while len(self.taken) < count:
-            self.arrived.clear()
-            await self.arrived.wait()
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.taken) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Let the server go on until something is so."""

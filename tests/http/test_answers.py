@@ -219,8 +219,9 @@ async def test_a_client_that_goes_away_changes_nothing() -> None:
             await rig.wait_for(lambda: rig.source.counts.held_bytes > held)
             held = rig.source.counts.held_bytes
             writer.transport.abort()
-            await rig.wait_for(lambda: not rig.source.counts.connections)
+        await rig.wait_for(lambda: rig.source.counts.requests == {"499": 1})
         await rig.settle()
         await rig.wait_for(lambda: rig.source.counts.requests == {"200": 1, "499": 1})
+        await rig.wait_for(lambda: not rig.source.counts.connections)
         assert rig.values == [b'{"n":1}']
         assert rig.source.counts.held_bytes == 0

@@ -26,8 +26,11 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-def all_texts(body: bytes, most: int = 1000) -> list[bytes]:
-    return [one for some in cut.texts(body, most) for one in some]
+LARGEST = 1 << 20
+
+
+def all_texts(body: bytes, most: int = 1000, largest: int = LARGEST) -> list[bytes]:
+    return [one for some in cut.texts(body, most, largest) for one in some]
 
 
 def refusal(body: bytes, most: int = 1000) -> Refusal:
@@ -39,7 +42,6 @@ def refusal(body: bytes, most: int = 1000) -> Refusal:
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a body of a few bytes be more than is looked at at once."""
-    monkeypatch.setattr(cut, "LARGEST", 200)
     monkeypatch.setattr(cut, "_STEP", 16)
     monkeypatch.setattr(cut, "_AT_ONCE", 3)
 
@@ -72,15 +74,15 @@ def test_what_is_longer_than_a_window_is_cut_as_well(texts: list[tuple[str, byte
     written = [json.dumps({"n": n, "t": text}).encode() for n, (text, _) in enumerate(texts)]
     spaces = [space for _, space in texts]
     parts = [one + space for one, space in zip(written, spaces, strict=True)]
-    assert all_texts(b"[" + b",".join(parts) + b"]") == written
-    assert all_texts(b"".join(parts)) == written
+    assert all_texts(b"[" + b",".join(parts) + b"]", largest=200) == written
+    assert all_texts(b"".join(parts), largest=200) == written
 
 
 @pytest.mark.usefixtures("small_windows")
 @given(number=st.integers(0, 10**150), before=st.integers(0, 40))
 def test_a_number_at_the_end_of_a_window_is_not_cut_in_two(number: int, before: int) -> None:
     written = [b"1"] * before + [str(number).encode()] * 3
-    assert all_texts(b"[" + b",".join(written) + b"]") == written
+    assert all_texts(b"[" + b",".join(written) + b"]", largest=200) == written
 
 
 @given(body=st.binary() | st.text('{}[]",:\\1tn ', max_size=40).map(str.encode))
@@ -97,7 +99,7 @@ def test_any_bytes_are_cut_or_refused_with_their_place(body: bytes) -> None:
             begin = body.index(one)
             assert not body[:begin].strip(b" \t\r\n[,"), "something was left out"
             body = body[begin + len(one) :]
-        assert not body.strip(b" \t\r\n]"), "something was left out"
+        assert not body.strip(b" \t\r\n[]"), "something was left out"
 
 
 @pytest.mark.parametrize(
@@ -143,20 +145,20 @@ def test_too_many_records_are_refused() -> None:
     """Not one more than may be."""
     assert len(all_texts(b"[" + b",".join([b"1"] * 10) + b"]", 10)) == 10
     assert refusal(b"[" + b",".join([b"1"] * 11) + b"]", 10).status == 413
-    assert len(cut.lines(b"1\n" * 10, 10)) == 11
+    assert len(cut.lines(b"1\n" * 10, 10, 9)) == 11
     with pytest.raises(Refusal, match="more than 10 records"):
-        cut.lines(b"1\n" * 11, 10)
+        cut.lines(b"1\n" * 11, 10, 9)
 
 
 def test_a_record_that_is_too_large_to_be_looked_through_is_refused() -> None:
     """As a line of its own it would be a dead letter, alone."""
-    fits = b'"' + b"a" * (cut.LARGEST - 2) + b'"'
+    fits = b'"' + b"a" * (LARGEST - 2) + b'"'
     assert all_texts(b"[" + fits + b",1]") == [fits, b"1"]
     beyond = [
         b'"a' + fits[1:],
-        b"[" + b"[]," * (cut.LARGEST // 2) + b"1]",
-        b'"' + b"a" * 3 * cut.LARGEST,
-        b"1" * 3 * cut.LARGEST,
+        b"[" + b"[]," * (LARGEST // 2) + b"1]",
+        b'"' + b"a" * 3 * LARGEST,
+        b"1" * 3 * LARGEST,
     ]
     for large in beyond:
         error = refusal(b"[1,\n" + large + b",2]")
@@ -168,8 +170,14 @@ def test_a_record_that_is_too_large_to_be_looked_through_is_refused() -> None:
 )
 def test_lines_are_cut_without_a_look_at_them(lines: list[bytes]) -> None:
     """Blank ones keep their place; a carriage return before the newline is no part of one."""
-    assert cut.lines(b"\n".join(lines), 1000) == (lines or [b""])
-    assert cut.lines(b"\r\n".join([*lines, b""]), 1000) == [*lines, b""]
+    assert cut.lines(b"\n".join(lines), 1000, LARGEST) == (lines or [b""])
+    assert cut.lines(b"\r\n".join([*lines, b""]), 1000, LARGEST) == [*lines, b""]
+
+
+def test_a_line_that_is_too_long_is_cut_to_be_refused_alone() -> None:
+    """To one byte more than may be."""
+    assert cut.lines(b"12345\n1234\n123", 10, 4) == [b"12345", b"1234", b"123"]
+    assert cut.lines(b"1234567\n1234\n", 10, 4) == [b"12345", b"1234", b""]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +213,6 @@ def test_the_content_type_says_how_to_cut(content_type: str, expected: bool | No
 def test_large_bodies_are_cut_a_piece_at_a_time() -> None:
     """Others have their turn in between."""
     body = orjson.dumps([{"n": number} for number in range(10_000)])
-    sizes = [len(some) for some in cut.texts(body, 10_000)]
+    sizes = [len(some) for some in cut.texts(body, 10_000, LARGEST)]
     assert max(sizes) <= 2_000
     assert sum(sizes) == 10_000

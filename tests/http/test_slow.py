@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+
+from enricher.http.connection import Connection
 
 from .rig import NDJSON, PATIENCE_S, Rig, ndjson, request, serving, statuses
 
@@ -196,6 +199,8 @@ async def test_what_is_sent_ahead_is_not_read_without_end() -> None:
                 pass
             assert pushed < 64 << 20
             assert len(rig.taken) == 1
+            await rig.settle()
+            await rig.until(10)
 
 
 async def test_too_many_open_files_are_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,3 +221,29 @@ async def test_too_many_open_files_are_waited_out(monkeypatch: pytest.MonkeyPatc
         assert await is_served(rig)
         assert await is_served(rig)
         assert not refused
+
+
+async def test_connections_that_have_ended_are_forgotten() -> None:
+    """However they ended: what is left of one is left of all, and would fill memory in time."""
+    kinds = (
+        b"",
+        HEAD,
+        b"no HTTP\r\n\r\n",
+        request(b'{"a"', "Content-Length: 9"),
+        request(b"{}"),
+        request(b"{}") * 40,
+        request(b"["),
+    )
+    async with serving() as rig:
+        for sent in kinds * 5:
+            reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+            writer.write(sent)
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(0.02):
+                    await reader.read(1)
+            writer.transport.abort()
+        await rig.wait_for(lambda: not rig.source.counts.connections)
+        await asyncio.sleep(0)
+        gc.collect()
+        left = [one for one in gc.get_objects() if type(one) is Connection]
+        assert len(left) <= 1, "the last one, in a frame"
