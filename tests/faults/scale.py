@@ -41,6 +41,9 @@ class Scale(NamedTuple):
     """For each of them."""
     mutated: int
     control_events: int
+    http_events: int
+    """Of each case in which clients POST."""
+    http_kills: int
 
 
 QUICK = Scale(
@@ -67,6 +70,8 @@ QUICK = Scale(
     reload_events=1_500,
     mutated=1_000,
     control_events=4_000,
+    http_events=6_000,
+    http_kills=2,
 )
 
 LONG = Scale(
@@ -93,6 +98,8 @@ LONG = Scale(
     reload_events=3_000,
     mutated=10_000,
     control_events=10_000,
+    http_events=100_000,
+    http_kills=15,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK
