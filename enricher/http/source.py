@@ -197,7 +197,7 @@ class HttpSource(Source):
         key = request.headers.get("Idempotency-Key")
         records = self._names.records(values, key, text)
         self._roster.free(connection)
-        return len(records), self._hand_in(records, weight(values))
+        return len(records), self._hand_in(records)
 
     def _let_in(self, request: web.BaseRequest) -> None:
         """Raise Refusal unless it is one of ours, from one of ours."""
@@ -211,7 +211,8 @@ class HttpSource(Source):
         if request.method != "POST":
             raise Refusal(405, "records are POSTed", {"Allow": "POST"})
 
-    def _hand_in(self, records: list[Record], size: int) -> asyncio.Future[None] | None:
+    def _hand_in(self, records: list[Record]) -> asyncio.Future[None] | None:
+        size = weight(records)
         if not records:
             return None
         if self._stopping:

@@ -21,9 +21,9 @@ EAGER = 8
 arrives is gathered into full ones: a sink's requests are worth their price then."""
 
 
-def weight(values: Sequence[bytes]) -> int:
+def weight(records: Sequence[Record]) -> int:
     """Estimate the bytes that records take which wait."""
-    return sum(map(len, values)) + RECORD_OVERHEAD * len(values)
+    return _raw_bytes(records) + RECORD_OVERHEAD * len(records)
 
 
 class _Part(NamedTuple):
