@@ -96,6 +96,15 @@ def refused(health: Health) -> Samples:
     ]
 
 
+def requests(health: Health) -> Samples:
+    """Read how requests to sources were answered, by status."""
+    return [
+        ((source.name, status), number)
+        for source in health.runtime.sources
+        for status, number in counts(source).get("requests", {}).items()
+    ]
+
+
 def partitions(health: Health) -> Samples:
     """Read how many partitions each source has."""
     return [

@@ -39,8 +39,9 @@ class Daemon:
 
     @property
     def has_joined(self) -> bool:
-        """Whether it is, or was, a member of the group."""
-        return "partitions assigned" in self.log.read_text()
+        """Whether it is, or was, a member of the group, or listens."""
+        text = self.log.read_text()
+        return "partitions assigned" in text or '"http source"' in text
 
     def kill(self) -> None:
         """End it at once (SIGKILL), as a crash would; nothing where it has ended."""

@@ -61,6 +61,9 @@ class Scale(NamedTuple):
     beats_batches: int
     """Of a hundred events."""
     beats_kills: int
+    http_events: int
+    """Of each case in which clients POST."""
+    http_kills: int
 
 
 QUICK = Scale(
@@ -99,6 +102,8 @@ QUICK = Scale(
     cost_events=10_000,
     beats_batches=200,
     beats_kills=2,
+    http_events=6_000,
+    http_kills=2,
 )
 
 LONG = Scale(
@@ -137,6 +142,8 @@ LONG = Scale(
     cost_events=300_000,
     beats_batches=1_000,
     beats_kills=5,
+    http_events=100_000,
+    http_kills=15,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK
