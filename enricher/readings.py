@@ -105,6 +105,16 @@ def requests(health: Health) -> Samples:
     ]
 
 
+def file_lags(health: Health) -> Samples:
+    """Read how far each followed file is behind, of a bounded number of files."""
+    return [
+        ((source.name, file), lag)
+        for source in health.runtime.sources
+        if hasattr(source, "lags")
+        for file, lag in source.lags().items()
+    ]
+
+
 def partitions(health: Health) -> Samples:
     """Read how many partitions each source has."""
     return [

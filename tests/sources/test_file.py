@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enricher import lines as reading
+from enricher.lines import Progress, read_records
 from enricher.model import Record, UserError
-from enricher.sources import file
 from enricher.sources.base import Setting
-from enricher.sources.file import File, FileSource, Progress, read_records
+from enricher.sources.file import File, FileSource
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=60)
 
@@ -72,7 +73,7 @@ def test_every_line_comes_once_with_its_offset(  # noqa: PLR0913 - drawn, not ca
         return  # taken for gzip, on purpose
     path = _write(folder / "data", data, compress=compress)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "_CHUNK", chunk)
+        patch.setattr(reading, "CHUNK", chunk)
         found = _read(path, longest)
 
     by_offset = {record.position: record.value for record in found}
@@ -91,7 +92,7 @@ def test_every_line_comes_once_with_its_offset(  # noqa: PLR0913 - drawn, not ca
 
 def test_a_cut_line_shows_that_it_was_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a carriage return stands at the cut: it would pass for a whole record else."""
-    monkeypatch.setattr(file, "_CHUNK", 5)
+    monkeypatch.setattr(reading, "CHUNK", 5)
     path = _write(folder / "cut", b"abcd\refgh\nx\r\n", compress=False)
     cut, whole = _read(path, 4)
     assert len(cut.value) == 5
@@ -108,7 +109,7 @@ def test_gzip_members_one_after_the_other_are_one_stream(
     members = gzip.compress(data[:100]) + gzip.compress(b"") + gzip.compress(data[100:])
     packed = _write(folder / "packed", members + b"\0" * 7, compress=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "_CHUNK", chunk)
+        patch.setattr(reading, "CHUNK", chunk)
         expected, found = _read(plain), _read(packed)
     assert [(r.position, r.value) for r in found] == [(r.position, r.value) for r in expected]
 
@@ -168,7 +169,7 @@ def test_stop_ends_the_deliveries_without_half_a_line(tmp_path: Path) -> None:
     path = _write(tmp_path / "a", b"x" * 99 + b"\n", compress=False)
     progress = Progress()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "_CHUNK", 10)
+        patch.setattr(reading, "CHUNK", 10)
         batches = read_records(str(path), progress=progress)
         progress.stopping = True
         assert list(batches) == []
