@@ -25,6 +25,7 @@ from enricher.tally import FAMILIES, Tally, family_of
 from .geoip.mmdb import DATA, country, write
 from .http.rig import NDJSON, ndjson, serving
 from .stages.running import plan_of
+from .tail.rig import following
 from .test_runtime import Run
 
 Numbers = dict[tuple[str, tuple[str, ...]], float]
@@ -274,3 +275,25 @@ async def test_a_source_that_listens_is_scraped() -> None:
     }
     assert of(run).status()["sources"]["http"]["requests"] == {"200": 1, "400": 1, "429": 1}
     assert of(run).reasons() == ["http: does not listen"]
+
+
+async def test_followed_files_are_scraped(tmp_path: Path) -> None:
+    """How far each is behind, and what can be read."""
+    (tmp_path / "a.log").write_bytes(b"one\ntw")
+    (tmp_path / "b.log").write_bytes(b"three\n")
+    run = Run([])
+    async with following(tmp_path, settles=False) as found:
+        run.runtime.sources = [found.source]
+        await found.until(lambda: len(found.values) == 2)
+        numbers = scrape(of(run))
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/a.log", "file")] == 6
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/b.log", "file")] == 6
+        await found.deliveries[0].acknowledge()
+        numbers = scrape(of(run))
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/a.log", "file")] == 2
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/b.log", "file")] == 0
+    assert numbers["enricher_file_followed", ("file",)] == 2
+    assert numbers["enricher_file_open", ("file",)] == 2
+    for name in ("unreadable", "truncated_total", "vanished_total"):
+        assert numbers[f"enricher_file_{name}", ("file",)] == 0
+    assert of(run).status()["sources"]["file"]["followed"] == 2

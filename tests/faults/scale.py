@@ -64,6 +64,9 @@ class Scale(NamedTuple):
     http_events: int
     """Of each case in which clients POST."""
     http_kills: int
+    file_lines: int
+    """Of each way of rotating."""
+    file_kills: int
 
 
 QUICK = Scale(
@@ -104,6 +107,8 @@ QUICK = Scale(
     beats_kills=2,
     http_events=6_000,
     http_kills=2,
+    file_lines=20_000,
+    file_kills=5,
 )
 
 LONG = Scale(
@@ -144,6 +149,8 @@ LONG = Scale(
     beats_kills=5,
     http_events=100_000,
     http_kills=15,
+    file_lines=500_000,
+    file_kills=30,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK

@@ -24,9 +24,10 @@ class Following:
     def __init__(self, source: FollowedFiles, *, settles: bool) -> None:
         self.source = source
         self.deliveries: list[Delivery] = []
+        self.reading = asyncio.create_task(self._read())
         self._settles = settles
 
-    async def read(self) -> None:
+    async def _read(self) -> None:
         async for delivery in self.source.deliveries():
             self.deliveries.append(delivery)
             if self._settles:
@@ -43,7 +44,7 @@ class Following:
     async def until(self, done: Callable[[], object]) -> None:
         """Wait until something is so."""
         end = time.monotonic() + DEADLINE_S
-        while not done():
+        while not done() and not self.reading.done():
             assert time.monotonic() < end, self.values[-20:]
             await asyncio.sleep(0.005)
 
@@ -75,12 +76,10 @@ async def following(
     source = File(**(fields | settings)).build(Setting())
     assert isinstance(source, FollowedFiles)
     made = Following(source, settles=settles)
-    reading = asyncio.create_task(made.read())
     try:
         yield made
     finally:
         source.stop()
-        await asyncio.wait([reading])
+        await asyncio.wait([made.reading])
         await source.close()
-        if not reading.cancelled() and (error := reading.exception()):
-            raise error
+        await made.reading

@@ -357,8 +357,8 @@ async def test_a_damaged_state_is_refused_and_kept(tmp_path: Path) -> None:
     for torn in (whole[:-9], b"", whole.replace(b'"position":4', b'"position":-4'), b"{}"):
         (tmp_path / "state").write_bytes(torn)
         with pytest.raises(UserError, match=r"state: .*is damaged .*remove it"):
-            async with following(tmp_path):
-                await asyncio.sleep(0.05)
+            async with following(tmp_path) as refused:
+                await asyncio.wait([refused.reading])
         assert (tmp_path / "state").read_bytes() == torn
     (tmp_path / "state").write_bytes(whole)
     (tmp_path / "state.new").write_bytes(b"half of wha")  # what a crash does leave
@@ -373,7 +373,7 @@ async def test_a_state_has_one_process(tmp_path: Path) -> None:
         await found.has(b"one")
         with pytest.raises(UserError, match="in use by another enricher"):
             async with following(tmp_path) as other:
-                await other.has(b"never")
+                await asyncio.wait([other.reading])
     async with following(tmp_path) as again:
         await again.looked()
         assert again.values == []
