@@ -35,11 +35,11 @@ class Record(NamedTuple):
     id: str
     """Names this record for good: the `_id` of its document and of its dead letter."""
     timestamp: int | None
-    """Milliseconds since the epoch, given by the broker (or on arrival); None for a file."""
+    """Milliseconds since the epoch, given by the broker or on arrival; None for a file."""
     stream: str
-    """Where it came from: `topic/partition`, or the path of a file."""
+    """Where it came from: `topic/partition`, the path of a file, or the source's name."""
     position: int
-    """Offset in the partition, or byte offset in the file."""
+    """Offset in the partition, byte offset in the file, or place in what was sent to us."""
     key: bytes | None = None
 
 
