@@ -17,6 +17,7 @@ from enricher.connections import STRICT, Connections, File
 from enricher.document import Document, Path_
 from enricher.expression import ExpressionError
 from enricher.model import ConfigError, Problem
+from enricher.outputs import Output
 from enricher.routes import Route, Window
 from enricher.sources import SOURCES
 from enricher.stages import STAGES
@@ -44,6 +45,15 @@ class DeadLetters(BaseModel):
     )
 
 
+class ExpectedOutput(BaseModel):
+    """An output; what is not named is not compared."""
+
+    model_config = STRICT
+    name: str = Field(description="Of the item of `outputs`.")
+    key: str | None = Field(default=None, description="Of the message, or in Redis.")
+    body: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
+
+
 class Expectation(BaseModel):
     """What must come out; what is not named is not compared."""
 
@@ -53,6 +63,9 @@ class Expectation(BaseModel):
     event: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
     absent: list[str] = Field(default_factory=list, description="Fields that must not be there.")
     alerts: list[str] | None = Field(default=None, description="Names of all that fire.")
+    outputs: list[str | ExpectedOutput] | None = Field(
+        default=None, description="All that are sent, in order: a name, or more of what it holds."
+    )
     tags: list[str] | None = Field(default=None, description="All of them, in order.")
     dropped: bool = Field(default=False, description="A stage throws the event away.")
     dead_letter: dict[str, str] | None = Field(default=None, description="`stage`, `error`, …")
@@ -83,6 +96,7 @@ class Pipeline(BaseModel):
     stages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     window: Window = Window()
     routes: list[Route] = Field(min_length=1)
+    outputs: list[Output] = Field(default_factory=list)
     dead_letters: DeadLetters = DeadLetters()
     templates: File = Field(default=None, description="Folder of Elasticsearch templates.")
     alerts: list[Alert] = Field(default_factory=list)
@@ -266,6 +280,7 @@ def _cross_check(
             problems.append(source.problem(where, message))
     for group, names in (
         ("alerts", [alert.name for alert in pipeline.alerts]),
+        ("outputs", [output.name for output in pipeline.outputs]),
         ("sources", [one.name for one in sources]),
         ("tests", [test.name for test in pipeline.tests]),
     ):

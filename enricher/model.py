@@ -68,6 +68,36 @@ class Document(NamedTuple):
     body: bytes
     """One JSON object, without a newline."""
     alerts: tuple[Alert, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    """What goes elsewhere beside it; the record is settled once that is, too."""
+
+
+class Destination(NamedTuple):
+    """What an item of `outputs:` says for all events."""
+
+    name: str
+    """The item's own; the stage of a dead letter whose output was refused."""
+    sink: str
+    """`kafka` or `redis`: who owes an answer."""
+    prefix: str = ""
+    """What every key begins with."""
+    topic: str = ""
+    expire_s: int = 0
+
+
+class Output(NamedTuple):
+    """What a record sends beside its document."""
+
+    record: Record
+    to: Destination
+    key: str
+    body: bytes
+    """One JSON object, without a newline."""
+
+    @property
+    def id(self) -> str:
+        """Give what tells it from all others, and is the same when it is sent again."""
+        return f"{self.record.id}/{self.to.name}"
 
 
 class DeadLetter(NamedTuple):
@@ -100,9 +130,9 @@ Outcome = Document | DeadLetter | Dropped
 
 
 class Rejected(NamedTuple):
-    """A document that a sink refused for good."""
+    """What a sink refused for good."""
 
-    document: Document
+    document: Document | Output
     error: str
     reason: str
 
@@ -209,8 +239,29 @@ class Sink(Protocol):
         """Connect, waiting with backoff while the server is away."""
         ...
 
-    async def write(self, documents: list[Document]) -> list[Rejected]:
+    async def write(self, documents: list[Document], /) -> list[Rejected]:
         """Return once every document is durable or refused for good; give the refused ones."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and free the connection."""
+        ...
+
+
+class OutputSink(Protocol):
+    """Writes outputs and answers for each of them; otherwise like a `Sink`."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing can be written at the moment, for readiness; None while all is well."""
+        return None
+
+    async def open(self) -> None:
+        """Connect, waiting with backoff while the server is away."""
+        ...
+
+    async def write(self, outputs: list[Output], /) -> list[Rejected]:
+        """Return once every output is durable or refused for good; give the refused ones."""
         ...
 
     async def close(self) -> None:

@@ -37,7 +37,7 @@ def of_sinks(name: str) -> Callable[[Health], Samples]:
     """Read a counter or histogram of every sink that has it."""
     return lambda health: [
         ((sink,), getattr(output, name))
-        for sink, output in health.outputs.items()
+        for sink, output in health.sinks.items()
         if hasattr(output, name)
     ]
 

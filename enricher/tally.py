@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from enricher.model import DeadLetter, Document, Dropped, Outcome
+from enricher.histogram import LATENCY_S, Histogram
+from enricher.model import DeadLetter, Document, Dropped, Outcome, Record
 
 FAMILIES = 100
 """Families of indices that are told apart, at most: a metric's labels must be few."""
@@ -26,6 +28,11 @@ class Tally:
     documents: Counter[str] = field(default_factory=Counter)
     """By index."""
     alerts: Counter[str] = field(default_factory=Counter)
+    outputs: Counter[str] = field(default_factory=Counter)
+    """By name; what is sent again counts again."""
+    latency: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    """By sink and name of the output, no name for documents: seconds from the records' timestamps
+    until they were acknowledged there."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """By `stage: error`."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -49,6 +56,16 @@ class Tally:
                     self.dropped[outcome.stage] += 1
         return alerting
 
+    def note_latency(self, sink: str, output: str, records: Sequence[Record]) -> None:
+        """Note that something of these records was acknowledged just now."""
+        stamps = [stamp for stamp in map(_TIMESTAMP, records) if stamp is not None]
+        if stamps:
+            place = sink, output
+            histogram = self.latency.get(place) or self.latency.setdefault(
+                place, Histogram(LATENCY_S)
+            )
+            histogram.observe_since(stamps, time.time())
+
     def families(self) -> dict[str, int]:
         """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""
         found: dict[str, int] = {}
@@ -67,6 +84,7 @@ def family_of(index: str) -> str:
 
 
 _INDEX: Callable[[Document], str] = itemgetter(Document._fields.index("index"))
+_TIMESTAMP: Callable[[Record], int | None] = itemgetter(Record._fields.index("timestamp"))
 
 
 @dataclass(slots=True)

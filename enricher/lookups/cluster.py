@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from enricher.connections import RedisConnection
-from enricher.lookups.redis import as_json, hash_commands, values
+from enricher.lookups.redis import as_json, hash_command, values
 from enricher.lookups.server import Command, RedisServer
 from enricher.lookups.store import Answer
 from enricher.model import Unavailable
@@ -23,29 +23,20 @@ _MOVING = "redis cannot be asked: the key is being moved within the cluster"
 
 
 class Question(NamedTuple):
-    """Keys of one slot that one server is asked for."""
+    """Keys of one slot that one server is asked for, with one command."""
 
     server: RedisServer
     keys: Sequence[str]
     asking: bool = False
     """Whether the slot is only on its way to that server."""
 
-    def commands(self, hash_fields: Sequence[str] | None) -> list[Command]:
-        """Write the commands; the last one is answered with what is stored."""
-        first: list[Command] = [("ASKING",)] if self.asking else []
-        if hash_fields is None:
-            return [*first, ("MGET", *self.keys)]
-        return [*first, *hash_commands(self.keys, hash_fields)]
 
+class Cluster:
+    """The servers of a cluster, each asked with one round trip a batch.
 
-class ClusterLookups:
-    """Asks the servers of a cluster, each with one round trip a batch.
-
-    Of texts, a command may only ask for keys of one slot, so one MGET a slot goes into a pipeline.
-    A server that is away hinders the keys of its own slots alone.
+    Of several keys, a command may only ask for those of one slot. A server that is away hinders
+    the keys of its own slots alone.
     """
-
-    lasting = True
 
     def __init__(self, connection: RedisConnection) -> None:
         """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
@@ -65,18 +56,37 @@ class ClusterLookups:
         """Give those that are known, for whoever watches."""
         return list(self._servers.values())
 
-    async def get_many(
-        self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
-    ) -> list[Answer]:
-        """Give what is stored under each key, with one round trip to each server."""
+    async def ask(
+        self,
+        keys: Sequence[str],
+        command: Callable[[Sequence[str]], Command],
+        *,
+        together: bool = False,
+        written: int = 0,
+    ) -> list[Any]:
+        """Give what each key is answered with, or what hinders it. Never raises.
+
+        Args:
+            keys: all different.
+            command: writes it for one key, or for several of one slot.
+            together: whether it takes several, and is answered with a list.
+            written: bytes of the values in the commands.
+        """
         if self._is_outdated and time.monotonic() >= self._learn_at:
             await self._learn()
         if not self._slots:
             return [Unavailable(self._why)] * len(keys)
-        questions = self._questions(keys, each=hash_fields is not None)
-        found: dict[str, Answer] = {}
+        questions = self._questions(keys, together=together)
+        found: dict[str, Any] = {}
         for _ in range(ROUNDS):
-            questions = await self._ask(questions, hash_fields, found)
+            answered = await self._ask(questions, command, written)
+            questions = []
+            for question, answer in answered:
+                elsewhere = self._redirected(question, answer)
+                questions += elsewhere
+                if not elsewhere:
+                    each = values(answer, len(question.keys)) if together else [answer]
+                    found.update(zip(question.keys, each, strict=True))
             if not questions:
                 break
         return [found.get(key, Unavailable(_MOVING)) for key in keys]
@@ -85,54 +95,52 @@ class ClusterLookups:
         """Free the connections."""
         await asyncio.gather(*(server.close() for server in self.servers))
 
-    def _questions(self, keys: Iterable[str], *, each: bool) -> list[Question]:
+    def _questions(self, keys: Iterable[str], *, together: bool) -> list[Question]:
         from redis.crc import key_slot
 
         slots: dict[int, list[str]] = defaultdict(list)
         for key in keys:
             slots[key_slot(key.encode())].append(key)
-        if each:
-            return [Question(self._slots[slot], [key]) for slot in slots for key in slots[slot]]
-        return [Question(self._slots[slot], those) for slot, those in slots.items()]
+        if together:
+            return [Question(self._slots[slot], those) for slot, those in slots.items()]
+        return [Question(self._slots[slot], [key]) for slot in slots for key in slots[slot]]
 
     async def _ask(
         self,
         questions: Sequence[Question],
-        hash_fields: Sequence[str] | None,
-        found: dict[str, Answer],
-    ) -> list[Question]:
-        """Ask every server at the same time. Gives what has to be asked elsewhere."""
+        command: Callable[[Sequence[str]], Command],
+        written: int,
+    ) -> list[tuple[Question, Any]]:
+        """Ask every server at the same time. Gives each question with its answer."""
         by_server: dict[RedisServer, list[Question]] = defaultdict(list)
         for question in questions:
             by_server[question.server].append(question)
         answered = await asyncio.gather(
-            *(self._ask_one(server, those, hash_fields) for server, those in by_server.items())
+            *(self._ask_one(one, those, command, written) for one, those in by_server.items())
         )
-        left: list[Question] = []
-        for those, answers in zip(by_server.values(), answered, strict=True):
-            for question, answer in zip(those, answers, strict=True):
-                elsewhere = self._redirected(question, answer)
-                left += elsewhere
-                if not elsewhere and hash_fields is None:
-                    read = values(answer, len(question.keys))
-                    found.update(zip(question.keys, read, strict=True))
-                elif not elsewhere:
-                    found[question.keys[0]] = as_json(answer, hash_fields or ())
-        return left
+        return [
+            pair
+            for those, answers in zip(by_server.values(), answered, strict=True)
+            for pair in zip(those, answers, strict=True)
+        ]
 
     async def _ask_one(
         self,
         server: RedisServer,
         questions: Sequence[Question],
-        hash_fields: Sequence[str] | None,
+        command: Callable[[Sequence[str]], Command],
+        written: int,
     ) -> list[Any]:
-        commands = [question.commands(hash_fields) for question in questions]
+        commands: list[Command] = []
+        for question in questions:
+            commands += [("ASKING",)] if question.asking else []
+            commands.append(command(question.keys))
         try:
-            answers = iter(await server.ask([one for each in commands for one in each]))
+            answers = iter(await server.ask(commands, written))
         except Unavailable as error:
             self._is_outdated = True  # another may have taken its place
             return [error] * len(questions)
-        return [[next(answers) for _ in each][-1] for each in commands]
+        return [[next(answers) for _ in range(1 + one.asking)][-1] for one in questions]
 
     def _redirected(self, question: Question, answer: Any) -> list[Question]:
         """Say where to ask instead, and remember it where that is for good."""
@@ -186,6 +194,34 @@ class ClusterLookups:
             options = self._options | {"host": host, "port": port}
             self._servers[name] = RedisServer(options, self._timeout_s)
         return self._servers[name]
+
+
+class ClusterLookups:
+    """Looks up in a cluster."""
+
+    lasting = True
+
+    def __init__(self, connection: RedisConnection) -> None:
+        """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
+        self._cluster = Cluster(connection)
+
+    @property
+    def servers(self) -> Sequence[RedisServer]:
+        """Give those that are known, for whoever watches."""
+        return self._cluster.servers
+
+    async def get_many(
+        self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
+    ) -> list[Answer]:
+        """Give what is stored under each key, with one round trip to each server."""
+        if hash_fields is None:
+            return await self._cluster.ask(keys, lambda those: ("MGET", *those), together=True)
+        answers = await self._cluster.ask(keys, lambda one: hash_command(one[0], hash_fields))
+        return [as_json(answer, hash_fields) for answer in answers]
+
+    async def close(self) -> None:
+        """Free the connections."""
+        await self._cluster.close()
 
 
 SLOTS = 16_384
