@@ -6,13 +6,26 @@ back once, when every record of a delivery is settled.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 Event = dict[str, Any]
 """A decoded record. Nested values are never changed in place: whoever writes replaces them
 along the path, so a cached value may be shared by many events."""
+
+
+class Shared(dict[str, Any]):
+    """Fields that many events get, out of a cache, with the row that the plan made of them."""
+
+    __slots__ = ("owner", "piece", "row")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.owner: object = None
+        self.piece = b""
+        self.row: tuple[Any, ...] = ()
+        """Whose row it is, and what that one keeps here (`fragments.Rows`)."""
 
 
 class Record(NamedTuple):
@@ -22,11 +35,11 @@ class Record(NamedTuple):
     id: str
     """Names this record for good: the `_id` of its document and of its dead letter."""
     timestamp: int | None
-    """Milliseconds since the epoch, given by the broker (or on arrival); None for a file."""
+    """Milliseconds since the epoch, given by the broker or on arrival; None for a file."""
     stream: str
-    """Where it came from: `topic/partition`, or the path of a file."""
+    """Where it came from: `topic/partition`, the path of a file, or the source's name."""
     position: int
-    """Offset in the partition, or byte offset in the file."""
+    """Offset in the partition, byte offset in the file, or place in what was sent to us."""
     key: bytes | None = None
 
 

@@ -96,6 +96,25 @@ def refused(health: Health) -> Samples:
     ]
 
 
+def requests(health: Health) -> Samples:
+    """Read how requests to sources were answered, by status."""
+    return [
+        ((source.name, status), number)
+        for source in health.runtime.sources
+        for status, number in counts(source).get("requests", {}).items()
+    ]
+
+
+def file_lags(health: Health) -> Samples:
+    """Read how far each followed file is behind, of a bounded number of files."""
+    return [
+        ((source.name, file), lag)
+        for source in health.runtime.sources
+        if hasattr(source, "lags")
+        for file, lag in source.lags().items()
+    ]
+
+
 def partitions(health: Health) -> Samples:
     """Read how many partitions each source has."""
     return [
