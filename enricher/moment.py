@@ -60,6 +60,20 @@ LAST: list[Any] = [None, None]
 two belong together."""
 
 
+def epoch_us(text: str) -> int | None:
+    """Read the microseconds since the epoch; None for what is no time from 2000 to 2100."""
+    try:
+        delta = datetime.fromisoformat(text) - _EPOCH
+    except (ValueError, TypeError):  # such as a time without an offset
+        return None
+    since = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    return since if since in _KNOWN_US else None
+
+
+_KNOWN_US = range(946_684_800_000_000, 4_133_980_800_000_000)
+"""The years 2000 to 2100, in microseconds."""
+
+
 def to_epoch_ms(time: datetime) -> int:
     """Convert an aware time to milliseconds since the epoch, at any year."""
     delta = time - _EPOCH

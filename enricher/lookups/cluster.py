@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from enricher.connections import RedisConnection
@@ -22,6 +22,10 @@ _NO_MAP = "redis cannot be asked: no server has told yet which slots are whose"
 _MOVING = "redis cannot be asked: the key is being moved within the cluster"
 
 
+Write = Callable[[Sequence[str]], Command]
+"""Writes the command that concerns some keys of one slot."""
+
+
 class Question(NamedTuple):
     """Keys of one slot that one server is asked for."""
 
@@ -30,12 +34,9 @@ class Question(NamedTuple):
     asking: bool = False
     """Whether the slot is only on its way to that server."""
 
-    def commands(self, hash_fields: Sequence[str] | None) -> list[Command]:
-        """Write the commands; the last one is answered with what is stored."""
-        first: list[Command] = [("ASKING",)] if self.asking else []
-        if hash_fields is None:
-            return [*first, ("MGET", *self.keys)]
-        return [*first, *hash_commands(self.keys, hash_fields)]
+    def commands(self, write: Write) -> list[Command]:
+        """Write the commands; the last one is answered with what is wanted."""
+        return [("ASKING",), write(self.keys)] if self.asking else [write(self.keys)]
 
 
 class ClusterLookups:
@@ -69,17 +70,33 @@ class ClusterLookups:
         self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
     ) -> list[Answer]:
         """Give what is stored under each key, with one round trip to each server."""
+        if hash_fields is None:
+            texts = await self._ask_all(keys, lambda some: ("MGET", *some), each=False)
+            return [texts[key] for key in keys]
+        commands = dict(zip(keys, hash_commands(keys, hash_fields), strict=True))
+        found = await self.run_each(commands)
+        return [as_json(found[key], hash_fields) for key in keys]
+
+    async def run_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+        """Send one command for each key, in one round trip to each server; give the answers.
+
+        Never raises: `Unavailable` or `Failure` stands where there is no answer.
+        """
+        return await self._ask_all(list(commands), lambda keys: commands[keys[0]], each=True)
+
+    async def _ask_all(self, keys: Sequence[str], write: Write, *, each: bool) -> dict[str, Any]:
+        """Give the answer for each key; `each`: by a command of its own, else by one a slot."""
         if self._is_outdated and time.monotonic() >= self._learn_at:
             await self._learn()
         if not self._slots:
-            return [Unavailable(self._why)] * len(keys)
-        questions = self._questions(keys, each=hash_fields is not None)
-        found: dict[str, Answer] = {}
+            return dict.fromkeys(keys, Unavailable(self._why))
+        questions = self._questions(keys, each=each)
+        found: dict[str, Any] = dict.fromkeys(keys, Unavailable(_MOVING))
         for _ in range(ROUNDS):
-            questions = await self._ask(questions, hash_fields, found)
+            questions = await self._ask(questions, write, found, each=each)
             if not questions:
                 break
-        return [found.get(key, Unavailable(_MOVING)) for key in keys]
+        return found
 
     async def close(self) -> None:
         """Free the connections."""
@@ -96,37 +113,29 @@ class ClusterLookups:
         return [Question(self._slots[slot], those) for slot, those in slots.items()]
 
     async def _ask(
-        self,
-        questions: Sequence[Question],
-        hash_fields: Sequence[str] | None,
-        found: dict[str, Answer],
+        self, questions: Sequence[Question], write: Write, found: dict[str, Any], *, each: bool
     ) -> list[Question]:
         """Ask every server at the same time. Gives what has to be asked elsewhere."""
         by_server: dict[RedisServer, list[Question]] = defaultdict(list)
         for question in questions:
             by_server[question.server].append(question)
         answered = await asyncio.gather(
-            *(self._ask_one(server, those, hash_fields) for server, those in by_server.items())
+            *(self._ask_one(server, those, write) for server, those in by_server.items())
         )
         left: list[Question] = []
         for those, answers in zip(by_server.values(), answered, strict=True):
             for question, answer in zip(those, answers, strict=True):
                 elsewhere = self._redirected(question, answer)
                 left += elsewhere
-                if not elsewhere and hash_fields is None:
-                    read = values(answer, len(question.keys))
+                if not elsewhere:
+                    read = [answer] if each else values(answer, len(question.keys))
                     found.update(zip(question.keys, read, strict=True))
-                elif not elsewhere:
-                    found[question.keys[0]] = as_json(answer, hash_fields or ())
         return left
 
     async def _ask_one(
-        self,
-        server: RedisServer,
-        questions: Sequence[Question],
-        hash_fields: Sequence[str] | None,
+        self, server: RedisServer, questions: Sequence[Question], write: Write
     ) -> list[Any]:
-        commands = [question.commands(hash_fields) for question in questions]
+        commands = [question.commands(write) for question in questions]
         try:
             answers = iter(await server.ask([one for each in commands for one in each]))
         except Unavailable as error:

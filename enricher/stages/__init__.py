@@ -21,6 +21,7 @@ from enricher.stages.set import Set
 from enricher.stages.time_of_day import TimeOfDay
 from enricher.stages.timestamp import Timestamp
 from enricher.stages.translate import Translate
+from enricher.stages.window import Windows
 
 STAGES: dict[str, type[Stage]] = {
     stage.kind: stage
@@ -35,6 +36,7 @@ STAGES: dict[str, type[Stage]] = {
         Calendar,
         Score,
         Lookup,
+        Windows,
         Set,
         Rename,
         Remove,
