@@ -18,10 +18,10 @@ from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
 from enricher.dead_letters.masking import LetterMask, letter_mask
 from enricher.lookups import open_lookups
+from enricher.lookups.keyed import keep_answers
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
 from enricher.runtime import Runtime
-from enricher.stages.lookup import keep_answers
 from enricher.state import States
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from enricher.functions import is_number, kind_of
 from enricher.model import Event, Failure, Record
 from enricher.moment import epoch_us
 from enricher.path import FieldPath
-from enricher.stages.base import Context, Example, FieldError, Stage
+from enricher.stages.base import Context, Example, Stage
 from enricher.state.asking import Asking
 from enricher.state.spec import Measure, Sighting, Spec, Value
 from enricher.template import Template
@@ -57,6 +57,8 @@ class Seen(BaseModel):
             raise ValueError(f"write one of {', '.join(KINDS)}, such as `count: true`")
         if self.last and self.count and not self.having:
             raise ValueError("last: a count has no field that events must have; name it: having")
+        if self.last and self.at_least > self.last:
+            raise ValueError("at_least: there are never more than `last`: nothing would be written")
         if self.previous and (self.last or self.at_least or self.before):
             raise ValueError("previous: it is one value, of before this event; take the rest out")
         return self
@@ -169,21 +171,31 @@ class Windows(Stage):
     )
     max_key_bytes: int = Field(default=512, gt=0, description="A longer key is a failure.")
 
-    @field_validator("key")
+    @field_validator("key", "event_id")
     @classmethod
-    def _has_a_field(cls, key: str) -> str:
-        if not any(part.keys for part in template.parse(key)):
+    def _has_a_field(cls, text: str | None) -> str | None:
+        if text is not None and not any(part.keys for part in template.parse(text)):
             raise ValueError(
-                f'"{key}" has no field: all events would be of one key; write it like {{user_id}}'
+                f'"{text}" has no field and is the same for all events: write it like {{user_id}}'
             )
-        return key
+        return text
+
+    @model_validator(mode="after")
+    def _remembers_enough(self) -> Windows:
+        for target, seen in self.fields.items():
+            if seen.within and microseconds(seen.within) >= microseconds(self.retention):
+                raise ValueError(
+                    f"retention: {self.retention} must be longer than {seen.within} (within) of "
+                    f"{target}; what is more is how late an event may be"
+                )
+            if (seen.last or 0) > self.max_events:
+                raise ValueError(f"max_events: {target} needs {seen.last} of them")
+        return self
 
     def compile(self, context: Context) -> KeyedWindows:
         """Build the function of a batch; Redis is connected when it is first asked."""
-        spec = self.spec(context)
-        if spec.lateness_us <= 0:
-            raise FieldError("retention", "must be longer than every `within`")
-        return KeyedWindows(self, Asking(context.states, spec, self.on_unavailable == "wait"))
+        waits = self.on_unavailable == "wait"
+        return KeyedWindows(self, Asking(context.states, self.spec(context), waits))
 
     def spec(self, context: Context) -> Spec:
         """Say to a store what is wanted."""

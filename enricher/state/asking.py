@@ -8,11 +8,22 @@ from dataclasses import dataclass, field
 
 from enricher.lookups.cached import BACKOFF
 from enricher.model import Unavailable
-from enricher.state.spec import Answer, Sighting, Spec, States
+from enricher.state.spec import TOO_LATE, Answer, Sighting, Spec, States
 from enricher.waiting import Notice
 
 LARGEST = 4096
 """Events of one round trip."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """Events that had a key, by what became of them."""
+
+    answered: int = 0
+    late: int = 0
+    """Refused: what their windows held may be forgotten."""
+    nobody: int = 0
+    """The store was away: a failure."""
 
 
 @dataclass(slots=True)
@@ -23,6 +34,8 @@ class Asking:
     spec: Spec
     waits: bool
     """Whether a batch waits for a store that is away."""
+    counts: Answered = field(default_factory=Answered)
+    """For whoever watches; so is the next."""
     blocked: str | None = None
     """Why nothing goes on at the moment; None while all is well."""
     _notice: Notice = field(default_factory=Notice)
@@ -41,12 +54,20 @@ class Asking:
             away = next((one for one in told if isinstance(one, Unavailable)), None)
             if away is None or not self.waits:
                 answers += told
+                self._count(told)
                 size, attempt = min(2 * size, LARGEST), 0
                 continue
             attempt += 1
             size = max(1, size // 2)
             await self._pause(away, attempt)
         return answers
+
+    def _count(self, told: Sequence[Answer]) -> None:
+        late = told.count(TOO_LATE)
+        answered = sum([type(one) is dict for one in told])
+        self.counts.late += late
+        self.counts.answered += answered
+        self.counts.nobody += len(told) - late - answered
 
     async def _pause(self, away: Unavailable, attempt: int) -> None:
         name = self.spec.name
