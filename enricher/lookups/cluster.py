@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from enricher.connections import RedisConnection
-from enricher.lookups.redis import as_json, hash_commands, values
+from enricher.lookups.redis import as_json, hash_command, values
 from enricher.lookups.server import Command, RedisServer
 from enricher.lookups.store import Answer
 from enricher.model import Unavailable
@@ -22,31 +22,21 @@ _NO_MAP = "redis cannot be asked: no server has told yet which slots are whose"
 _MOVING = "redis cannot be asked: the key is being moved within the cluster"
 
 
-Write = Callable[[Sequence[str]], Command]
-"""Writes the command that concerns some keys of one slot."""
-
-
 class Question(NamedTuple):
-    """Keys of one slot that one server is asked for."""
+    """Keys of one slot that one server is asked for, with one command."""
 
     server: RedisServer
     keys: Sequence[str]
     asking: bool = False
     """Whether the slot is only on its way to that server."""
 
-    def commands(self, write: Write) -> list[Command]:
-        """Write the commands; the last one is answered with what is wanted."""
-        return [("ASKING",), write(self.keys)] if self.asking else [write(self.keys)]
 
+class Cluster:
+    """The servers of a cluster, each asked with one round trip a batch.
 
-class ClusterLookups:
-    """Asks the servers of a cluster, each with one round trip a batch.
-
-    Of texts, a command may only ask for keys of one slot, so one MGET a slot goes into a pipeline.
-    A server that is away hinders the keys of its own slots alone.
+    Of several keys, a command may only ask for those of one slot. A server that is away hinders
+    the keys of its own slots alone.
     """
-
-    lasting = True
 
     def __init__(self, connection: RedisConnection) -> None:
         """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
@@ -66,82 +56,91 @@ class ClusterLookups:
         """Give those that are known, for whoever watches."""
         return list(self._servers.values())
 
-    async def get_many(
-        self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
-    ) -> list[Answer]:
-        """Give what is stored under each key, with one round trip to each server."""
-        if hash_fields is None:
-            texts = await self._ask_all(keys, lambda some: ("MGET", *some), each=False)
-            return [texts[key] for key in keys]
-        commands = dict(zip(keys, hash_commands(keys, hash_fields), strict=True))
-        found = await self.run_each(commands)
-        return [as_json(found[key], hash_fields) for key in keys]
+    async def ask(
+        self,
+        keys: Sequence[str],
+        command: Callable[[Sequence[str]], Command],
+        *,
+        together: bool = False,
+        written: int = 0,
+    ) -> list[Any]:
+        """Give what each key is answered with, or what hinders it. Never raises.
 
-    async def run_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
-        """Send one command for each key, in one round trip to each server; give the answers.
-
-        Never raises: `Unavailable` or `Failure` stands where there is no answer.
+        Args:
+            keys: all different.
+            command: writes it for one key, or for several of one slot.
+            together: whether it takes several, and is answered with a list.
+            written: bytes of the values in the commands.
         """
-        return await self._ask_all(list(commands), lambda keys: commands[keys[0]], each=True)
-
-    async def _ask_all(self, keys: Sequence[str], write: Write, *, each: bool) -> dict[str, Any]:
-        """Give the answer for each key; `each`: by a command of its own, else by one a slot."""
         if self._is_outdated and time.monotonic() >= self._learn_at:
             await self._learn()
         if not self._slots:
-            return dict.fromkeys(keys, Unavailable(self._why))
-        questions = self._questions(keys, each=each)
-        found: dict[str, Any] = dict.fromkeys(keys, Unavailable(_MOVING))
+            return [Unavailable(self._why)] * len(keys)
+        questions = self._questions(keys, together=together)
+        found: dict[str, Any] = {}
         for _ in range(ROUNDS):
-            questions = await self._ask(questions, write, found, each=each)
+            answered = await self._ask(questions, command, written)
+            questions = []
+            for question, answer in answered:
+                elsewhere = self._redirected(question, answer)
+                questions += elsewhere
+                if not elsewhere:
+                    each = values(answer, len(question.keys)) if together else [answer]
+                    found.update(zip(question.keys, each, strict=True))
             if not questions:
                 break
-        return found
+        return [found.get(key, Unavailable(_MOVING)) for key in keys]
 
     async def close(self) -> None:
         """Free the connections."""
         await asyncio.gather(*(server.close() for server in self.servers))
 
-    def _questions(self, keys: Iterable[str], *, each: bool) -> list[Question]:
+    def _questions(self, keys: Iterable[str], *, together: bool) -> list[Question]:
         from redis.crc import key_slot
 
         slots: dict[int, list[str]] = defaultdict(list)
         for key in keys:
             slots[key_slot(key.encode())].append(key)
-        if each:
-            return [Question(self._slots[slot], [key]) for slot in slots for key in slots[slot]]
-        return [Question(self._slots[slot], those) for slot, those in slots.items()]
+        if together:
+            return [Question(self._slots[slot], those) for slot, those in slots.items()]
+        return [Question(self._slots[slot], [key]) for slot in slots for key in slots[slot]]
 
     async def _ask(
-        self, questions: Sequence[Question], write: Write, found: dict[str, Any], *, each: bool
-    ) -> list[Question]:
-        """Ask every server at the same time. Gives what has to be asked elsewhere."""
+        self,
+        questions: Sequence[Question],
+        command: Callable[[Sequence[str]], Command],
+        written: int,
+    ) -> list[tuple[Question, Any]]:
+        """Ask every server at the same time. Gives each question with its answer."""
         by_server: dict[RedisServer, list[Question]] = defaultdict(list)
         for question in questions:
             by_server[question.server].append(question)
         answered = await asyncio.gather(
-            *(self._ask_one(server, those, write) for server, those in by_server.items())
+            *(self._ask_one(one, those, command, written) for one, those in by_server.items())
         )
-        left: list[Question] = []
-        for those, answers in zip(by_server.values(), answered, strict=True):
-            for question, answer in zip(those, answers, strict=True):
-                elsewhere = self._redirected(question, answer)
-                left += elsewhere
-                if not elsewhere:
-                    read = [answer] if each else values(answer, len(question.keys))
-                    found.update(zip(question.keys, read, strict=True))
-        return left
+        return [
+            pair
+            for those, answers in zip(by_server.values(), answered, strict=True)
+            for pair in zip(those, answers, strict=True)
+        ]
 
     async def _ask_one(
-        self, server: RedisServer, questions: Sequence[Question], write: Write
+        self,
+        server: RedisServer,
+        questions: Sequence[Question],
+        command: Callable[[Sequence[str]], Command],
+        written: int,
     ) -> list[Any]:
-        commands = [question.commands(write) for question in questions]
+        commands: list[Command] = []
+        for question in questions:
+            commands += [("ASKING",)] if question.asking else []
+            commands.append(command(question.keys))
         try:
-            answers = iter(await server.ask([one for each in commands for one in each]))
+            answers = iter(await server.ask(commands, written))
         except Unavailable as error:
             self._is_outdated = True  # another may have taken its place
             return [error] * len(questions)
-        return [[next(answers) for _ in each][-1] for each in commands]
+        return [[next(answers) for _ in range(1 + one.asking)][-1] for one in questions]
 
     def _redirected(self, question: Question, answer: Any) -> list[Question]:
         """Say where to ask instead, and remember it where that is for good."""
@@ -195,6 +194,43 @@ class ClusterLookups:
             options = self._options | {"host": host, "port": port}
             self._servers[name] = RedisServer(options, self._timeout_s)
         return self._servers[name]
+
+
+class ClusterLookups:
+    """Looks up in a cluster."""
+
+    lasting = True
+
+    def __init__(self, connection: RedisConnection) -> None:
+        """Prepare, without touching the network. Raises UserError for an unusable TLS file."""
+        self._cluster = Cluster(connection)
+
+    @property
+    def servers(self) -> Sequence[RedisServer]:
+        """Give those that are known, for whoever watches."""
+        return self._cluster.servers
+
+    async def get_many(
+        self, keys: Sequence[str], hash_fields: Sequence[str] | None = None
+    ) -> list[Answer]:
+        """Give what is stored under each key, with one round trip to each server."""
+        if hash_fields is None:
+            return await self._cluster.ask(keys, lambda those: ("MGET", *those), together=True)
+        answers = await self._cluster.ask(keys, lambda one: hash_command(one[0], hash_fields))
+        return [as_json(answer, hash_fields) for answer in answers]
+
+    async def run_each(self, commands: Mapping[str, Command], written: int) -> dict[str, Any]:
+        """Send one command for each key, in one round trip to each server; give the answers.
+
+        Never raises: `Unavailable` or `Failure` stands where there is no answer.
+        """
+        keys = list(commands)
+        answers = await self._cluster.ask(keys, lambda one: commands[one[0]], written=written)
+        return dict(zip(keys, answers, strict=True))
+
+    async def close(self) -> None:
+        """Free the connections."""
+        await self._cluster.close()
 
 
 SLOTS = 16_384

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from enricher.lookups.server import Command, RedisServer
 from enricher.lookups.store import Answer
 from enricher.model import Failure, Unavailable
 
-_CLUSTER = "redis sends elsewhere: it is a cluster, set connections.redis.cluster to true"
+CLUSTER = "redis sends elsewhere: it is a cluster, set connections.redis.cluster to true"
 
 
 class RedisLookups:
@@ -33,18 +33,20 @@ class RedisLookups:
         """Give what is stored under each key, with one MGET or with one pipeline of hashes."""
         from redis.exceptions import ResponseError
 
-        commands = [("MGET", *keys)] if hash_fields is None else hash_commands(keys, hash_fields)
+        commands: list[Command] = [("MGET", *keys)]
+        if hash_fields is not None:
+            commands = [hash_command(key, hash_fields) for key in keys]
         try:
             answers = await self._server.ask(commands)
         except Unavailable as error:
             return [error] * len(keys)
         if any(isinstance(answer, ResponseError) for answer in answers):
-            return [Unavailable(_CLUSTER)] * len(keys)
+            return [Unavailable(CLUSTER)] * len(keys)
         if hash_fields is None:
             return values(answers[0], len(keys))
         return [as_json(answer, hash_fields) for answer in answers]
 
-    async def run_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+    async def run_each(self, commands: Mapping[str, Command], written: int) -> dict[str, Any]:
         """Send one command for each key, in one round trip; give what each was answered.
 
         Never raises: `Unavailable` or `Failure` stands where there is no answer.
@@ -52,11 +54,11 @@ class RedisLookups:
         from redis.exceptions import AskError
 
         try:
-            answers = await self._server.ask(list(commands.values()))
+            answers = await self._server.ask(list(commands.values()), written)
         except Unavailable as error:
             return dict.fromkeys(commands, error)
         if any(isinstance(answer, AskError) for answer in answers):
-            return dict.fromkeys(commands, Unavailable(_CLUSTER))
+            return dict.fromkeys(commands, Unavailable(CLUSTER))
         return dict(zip(commands, answers, strict=True))
 
     async def close(self) -> None:
@@ -64,11 +66,9 @@ class RedisLookups:
         await self._server.close()
 
 
-def hash_commands(keys: Iterable[str], fields: Sequence[str]) -> list[Command]:
-    """Write one command a hash."""
-    if fields:
-        return [("HMGET", key, *fields) for key in keys]
-    return [("HGETALL", key) for key in keys]
+def hash_command(key: str, fields: Sequence[str]) -> Command:
+    """Write the command for some fields of a hash, for all where none is named."""
+    return ("HMGET", key, *fields) if fields else ("HGETALL", key)
 
 
 def values(answer: Any, count: int) -> list[Answer]:

@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 from enricher.lookups.breaker import Breaker
 from enricher.model import Failure, Unavailable
 
-Command = Sequence[str]
+Command = Sequence[str | bytes]
 T = TypeVar("T")
 
 PATIENCE_S = 1.0
 """What connecting may take, in seconds, while no event waits for it or nothing is known yet."""
 OWN_S = 0.0001
 """What this process itself may take for one command and its answer, in seconds (measured)."""
+BYTE_S = 1 / (4 << 20)
+"""What a byte that is written may take, in seconds: a large value on a slow line is no outage."""
 LATE = 1.2
 """A deadline that is noticed so much later than it was due says that this process was busy."""
 
@@ -50,15 +52,19 @@ class RedisServer:
         self._is_known = False
         """Whether there was an answer, or none: the first may take as long as connecting does."""
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def ask(self, commands: Sequence[Command], written: int = 0) -> list[Any]:
         """Send commands in one round trip; give the answers, or what hinders a single one.
+
+        Args:
+            commands: in their order.
+            written: bytes of the values in them.
 
         Raises:
             Unavailable: there is no answer in time; at once, while it is known that there is none.
         """
         self.breaker.check()
         try:
-            answers = await self._send(commands, self._timeout_s)
+            answers = await self._send(commands, self._timeout_s + written * BYTE_S)
         except Unavailable as error:
             self.failures += 1
             self.breaker.failed(str(error))

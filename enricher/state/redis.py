@@ -28,7 +28,7 @@ SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 class Commands(Protocol):
     """Who sends commands, each of which concerns one key."""
 
-    async def run_each(self, commands: Mapping[str, Command]) -> dict[str, Any]:
+    async def run_each(self, commands: Mapping[str, Command], written: int) -> dict[str, Any]:
         """Give the answer to each key's command: `Unavailable` or `Failure` where there is none."""
         ...
 
@@ -64,13 +64,15 @@ class RedisStates:
     async def _run(self, arguments: Mapping[str, Command]) -> dict[str, Any]:
         from redis.exceptions import NoScriptError
 
+        written = sum([len(rest[-1]) for rest in arguments.values()])
         found = await self._commands.run_each(
-            {key: ("EVALSHA", SHA, *rest) for key, rest in arguments.items()}
+            {key: ("EVALSHA", SHA, *rest) for key, rest in arguments.items()}, written
         )
         unknown = [key for key, told in found.items() if isinstance(told, NoScriptError)]
         if unknown:  # the server is new, or was started again: this makes it know the script
             found |= await self._commands.run_each(
-                {key: ("EVAL", SCRIPT, *arguments[key]) for key in unknown}
+                {key: ("EVAL", SCRIPT, *arguments[key]) for key in unknown},
+                written + len(unknown) * len(SCRIPT),
             )
         return found
 
