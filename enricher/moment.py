@@ -23,6 +23,7 @@ _CANONICAL = re.compile(
 """A time whose first 16 characters stand for a minute that is converted as a whole."""
 _SECONDS = re.compile(r":[0-9]{2}(?:\.[0-9]+)?")
 _MINUTE = timedelta(minutes=1)
+_MICROSECOND = timedelta(microseconds=1)
 _SIGNS = frozenset("+-")
 _USUAL = (
     "minutes.get(text[:16]) if text[-1:] == 'Z' and "
@@ -63,10 +64,9 @@ two belong together."""
 def epoch_us(text: str) -> int | None:
     """Read the microseconds since the epoch; None for what is no time from 2000 to 2100."""
     try:
-        delta = datetime.fromisoformat(text) - _EPOCH
+        since = (validate(text) - _EPOCH) // _MICROSECOND
     except (ValueError, TypeError):  # such as a time without an offset
         return None
-    since = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
     return since if since in _KNOWN_US else None
 
 

@@ -52,8 +52,8 @@ def command(pipeline: Path, file: Path, lookups: Path | None, output: str) -> No
     records = [record for batch in batches((str(file),), None) for record in batch]
     if not records:
         raise UserError(f"{file}: there are no records to measure")
-    batches = [records[at : at + BATCH] for at in range(0, len(records), BATCH)]
-    result = measure(plan, batches, states.clear)
+    parts = [records[at : at + BATCH] for at in range(0, len(records), BATCH)]
+    result = measure(plan, parts, states.clear)
     click.echo(orjson.dumps(result).decode() if output == "json" else as_text(result))
 
 

@@ -83,7 +83,8 @@ class Distance(Stage):
             begin, end = get_start(event), get_end(event)
             if begin is None or end is None:
                 return
-            far = measure(read_place(begin, from_field), read_place(end, to_field))
+            start = read_place(begin, from_field)
+            far = 0.0 if begin == end else measure(start, read_place(end, to_field))
             put(event, far)
             if has_speed:
                 fast = speed_of(far, get_from(event), get_to(event))

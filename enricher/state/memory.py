@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from enricher.state.history import History
+from enricher.state.history import History, Memory
 from enricher.state.spec import Answer, Sighting, Spec
 
 
@@ -13,6 +13,7 @@ from enricher.state.spec import Answer, Sighting, Spec
 class _Keys:
     """The histories of one stage, in two generations: who is in neither was not seen for long."""
 
+    memory: Memory
     young: dict[str, History] = field(default_factory=dict)
     old: dict[str, History] = field(default_factory=dict)
     turn_at_us: int | None = None
@@ -26,32 +27,40 @@ class MemoryStates:
 
     async def see(self, spec: Spec, sightings: Sequence[Sighting]) -> list[Answer]:
         """See events in their order, and answer each."""
-        keys = self._stages.setdefault(spec.name, _Keys())
+        keys = self._keys(spec)
         if sightings:
-            _turn(keys, spec, min([one.time_us for one in sightings]))
-        young, old = keys.young, keys.old
+            _turn(keys, min([one.time_us for one in sightings]))
+        memory, young, old = keys.memory, keys.young, keys.old
         answers = []
         for one in sightings:
-            history = young.get(one.key)
+            key = one[0]
+            history = young.get(key)
             if history is None:
-                history = young[one.key] = old.pop(one.key) if one.key in old else History()
-            answers.append(history.see(spec, one))
+                history = young[key] = old.pop(key) if key in old else History(spec.columns)
+            answers.append(history.see(memory, one))
         return answers
+
+    def _keys(self, spec: Spec) -> _Keys:
+        keys = self._stages.get(spec.name)
+        if keys is None:
+            keys = self._stages[spec.name] = _Keys(Memory(spec))
+        elif keys.memory.spec is not spec:  # a reload: what is measured may be something else
+            keys.memory = Memory(spec)
+        return keys
 
     def clear(self) -> None:
         """Forget everything."""
         self._stages.clear()
 
 
-def _turn(keys: _Keys, spec: Spec, time_us: int) -> None:
+def _turn(keys: _Keys, time_us: int) -> None:
     """Forget who was silent for the retention, and for as long as an event may be late.
 
     Args:
         keys: of the stage.
-        spec: of the stage.
         time_us: the earliest event of a batch: a single one from the future ages nobody.
     """
-    span = spec.retention_us + spec.lateness_us
+    span = keys.memory.retention_us + keys.memory.lateness_us
     if keys.turn_at_us is None:
         keys.turn_at_us = time_us + span
     elif time_us >= keys.turn_at_us:
