@@ -6,26 +6,26 @@
 -- Answers: for each event the fields as JSON, or nothing where it comes too late
 local spec, events = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local stored = redis.call('GET', KEYS[1])
-local is_sound, state = true, {v = 1, newest = 0, floor = {0, ''}, times = {}, ids = {}, answers = {}, columns = {}}
+local is_sound, state = true, {1, 0, {0, ''}, {}, {}, {}, {}, {}}
 if stored then
   is_sound, state = pcall(cmsgpack.unpack, stored)
-  if not is_sound or type(state) ~= 'table' or state.v ~= 1 then
+  if not is_sound or type(state) ~= 'table' or state[1] ~= 1 then
     return redis.error_reply('NOSTATE what is stored here was not written by enricher')
   end
 end
+-- A list and no map: the same state is the same bytes.
+local _, newest, floor, times, ids, answers, names, kept = unpack(state)
 
-local times, ids, answers, columns = state.times, state.ids, state.answers, {}
-local lists = {times, ids, answers}
-for _, name in ipairs(spec.columns) do
-  local column = state.columns[name]
+local held, columns, lists = {}, {}, {times, ids, answers}
+for number, name in ipairs(names) do held[name] = kept[number] end
+for number, name in ipairs(spec.columns) do
+  local column = held[name]
   if not column then -- a field that was not kept so far
     column = {}
     for place = 1, #times do column[place] = false end
   end
-  columns[name] = column
-  lists[#lists + 1] = column
+  columns[name], lists[#lists + 1] = column, column
 end
-state.columns = columns
 
 local known = {}
 for place = 1, #ids do known[ids[place]] = answers[place] end
@@ -75,11 +75,11 @@ local function measured(measure, lower, upper)
       if has(first) then left = left - 1 end
     end
   end
-  local values, count, total, distinct, seen, newest = columns[measure.of[1]], 0, 0, 0, {}, false
+  local values, count, total, distinct, seen, latest = columns[measure.of[1]], 0, 0, 0, {}, false
   for place = first, upper do
     if has(place) then
       local value = values[place]
-      count, newest = count + 1, value
+      count, latest = count + 1, value
       if measure.kind == 'distinct' and not seen[value] then
         seen[value], distinct = true, distinct + 1
       elseif measure.kind == 'sum' or measure.kind == 'mean' then
@@ -90,7 +90,7 @@ local function measured(measure, lower, upper)
   if count < measure.at_least then return false end
   if measure.kind == 'count' then return string.format('%d', count) end
   if measure.kind == 'distinct' then return string.format('%d', distinct) end
-  if measure.kind == 'previous' then return newest end
+  if measure.kind == 'previous' then return latest end
   if measure.kind == 'mean' then total = total / count end
   return total - total == 0 and string.format('%.17g', total)
 end
@@ -107,11 +107,10 @@ local function answer_of(place, time)
 end
 
 local function see(id, time, event)
-  local floor = state.floor
-  if time <= state.newest - spec.lateness then return false end
+  if time <= newest - spec.lateness then return false end
   if time < floor[1] or time == floor[1] and not is_less(floor[2], id) then return false end
-  if time > state.newest then
-    state.newest = time
+  if time > newest then
+    newest = time
     forget(until_time(time - spec.retention, #times))
   end
   local place = until_time(time, #times)
@@ -119,7 +118,7 @@ local function see(id, time, event)
   local surplus = #times + 1 - spec.max_events
   if surplus > place then return false end
   if surplus > 0 then
-    state.floor = {times[surplus], ids[surplus]}
+    floor = {times[surplus], ids[surplus]}
     forget(surplus)
     place = place - surplus
   end
@@ -144,6 +143,8 @@ for number, event in ipairs(events) do
   found[number] = answer
 end
 if is_new then
+  kept = {unpack(lists, 4)}
+  state = {1, newest, floor, times, ids, answers, spec.columns, kept}
   redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', spec.expire)
 end
 return found
