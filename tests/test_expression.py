@@ -249,3 +249,14 @@ def test_any_text_is_a_condition_or_a_told_mistake(text: str) -> None:
     except ExpressionError as error:
         assert 0 <= error.offset <= len(text)
         assert str(error)
+
+
+def test_fields_within_fields_without_end_are_a_told_mistake() -> None:
+    with pytest.raises(ExpressionError, match="too deep"):
+        compile_predicate("n" + ".a" * 1900)
+
+
+@pytest.mark.parametrize("text", ["0 == null", "-1 == null", '"a" == null', "not n == null"])
+def test_a_literal_is_not_null_and_nobody_is_warned(text: str) -> None:
+    """Python warns of `0 is None` (and a warning is an error here)."""
+    assert not compile_predicate(text)({})
