@@ -211,7 +211,9 @@ def _parse(text: str) -> tuple[ast.expr, str]:
     except SyntaxError as error:
         hint = " (write == to compare)" if re.search(r"[^=!<>]=[^=]", text) else ""
         message = f"bad expression: {(error.msg or 'invalid syntax').replace(AT, '@')}{hint}"
-        raise ExpressionError(message, max((error.offset or 1) - 1, 0)) from None
+        # Of a few mistakes Python counts bytes, which may lead behind the end.
+        offset = min(max((error.offset or 1) - 1, 0), len(text))
+        raise ExpressionError(message, offset) from None
     except (ValueError, RecursionError, MemoryError):
         raise ExpressionError("bad expression: too deep, or a NUL character") from None
 

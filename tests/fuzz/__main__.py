@@ -25,7 +25,7 @@ def main(names: list[str]) -> int:
     seconds = int(os.environ.get("FUZZ_SECONDS", "60"))
     guide = fuzz_guided if importlib.util.find_spec("atheris") else fuzz_unguided
     if guide is fuzz_unguided:
-        print("atheris is not installed here (it has packages for Linux on x86-64 alone):")
+        print("atheris is not installed here (it has no package for every platform):")
         print("inputs are drawn by Hypothesis, without a look at what they reach\n")
     failed = [name for name in names or TARGETS if not guide(TARGETS[name], seconds)]
     if failed:
