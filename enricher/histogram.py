@@ -33,12 +33,13 @@ class Histogram:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def observe_since(self, stamps_ms: Sequence[int], now_s: float) -> None:
+    def observe_since(self, stamps_ms: Sequence[int], now_s: float, times: int = 1) -> None:
         """Count the seconds that have passed since each of many moments, all at once.
 
         Args:
             stamps_ms: milliseconds since the epoch; one that lies ahead counts as now.
             now_s: seconds since the epoch.
+            times: how often each counts, where they are a sample.
         """
         stamps = sorted(stamps_ms)
         now_ms = 1000 * now_s
@@ -47,10 +48,10 @@ class Histogram:
         past = bisect_left(stamps, now_ms)
         for number, bound in enumerate(self.bounds):
             still = bisect_left(stamps, now_ms - 1000 * bound)
-            self._counts[number] += older - still
+            self._counts[number] += times * (older - still)
             older = still
-        self._counts[-1] += older
-        self.sum += (past * now_ms - sum(stamps[:past])) / 1000
+        self._counts[-1] += times * older
+        self.sum += times * (past * now_ms - sum(stamps[:past])) / 1000
 
     @contextmanager
     def time(self) -> Iterator[None]:

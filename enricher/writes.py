@@ -60,7 +60,10 @@ async def _write_documents(
     sink: Sink, name: str, documents: list[Document], tally: Tally
 ) -> list[Rejected]:
     rejected = await sink.write(documents)
-    tally.note_latency(name, "", [document.record for document in documents])
+    if rejected:
+        gone = {id(one.document) for one in rejected}
+        documents = [document for document in documents if id(document) not in gone]
+    tally.note_latency(name, "", documents)
     return rejected
 
 
@@ -68,7 +71,7 @@ async def _write_outputs(sink: OutputSink, outputs: list[Output], tally: Tally) 
     rejected = await sink.write(outputs)
     gone = {id(one.document) for one in rejected}
     for to, those in _by(_DESTINATION, outputs).items():
-        sent = [output.record for output in those if id(output) not in gone]
+        sent = [output for output in those if id(output) not in gone]
         tally.outputs[to.name] += len(sent)
         tally.note_latency(to.sink, to.name, sent)
     return rejected

@@ -23,6 +23,15 @@ def test_many_at_once_count_as_each_alone(stamps: list[int]) -> None:
     assert abs(together.sum - alone.sum) <= 1e-6 * max(1.0, alone.sum)
 
 
+def test_a_sample_counts_for_all() -> None:
+    """As often as it is told to."""
+    histogram, each = Histogram(LATENCY_S), Histogram(LATENCY_S)
+    histogram.observe_since([1_699_999_999_000, 1_699_999_000_000], NOW_S, 8)
+    each.observe_since([1_699_999_999_000, 1_699_999_000_000] * 8, NOW_S)
+    assert histogram.buckets() == each.buckets()
+    assert histogram.sum == each.sum
+
+
 def test_a_value_on_a_bound_counts_below_it() -> None:
     histogram = Histogram(LATENCY_S)
     histogram.observe_since([1_699_999_999_995, 1_699_999_990_000, 1_699_999_989_999], NOW_S)

@@ -110,6 +110,17 @@ def test_without_a_body_it_is_the_whole_event(tmp_path: Path) -> None:
     assert done.outputs[0].body == done.body
 
 
+def test_what_a_stage_hides_is_hidden_in_outputs(tmp_path: Path) -> None:
+    """They are made behind the last stage, of the event as it is then."""
+    stage = "  - mask: {fields: {vpa: vpa}}\n"
+    outputs = [
+        {"name": "k", "kafka": {"topic": "t", "key": "{vpa}", "body": {"of": "{vpa}"}}},
+        {"name": "r", "redis": {"key": "v:{vpa}", "expire_s": 1}},
+    ]
+    done = outcome_of(tmp_path, {"vpa": "rakesh@okaxis"}, *outputs, more=stage)
+    assert not any(b"rakesh" in one.body or "rakesh" in one.key for one in done.outputs)
+
+
 @pytest.mark.parametrize(
     ("event", "topic_key", "redis_key"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from enricher.health import Health
 from enricher.model import Destination, Document, Outcome, Output, Record, Rejected
 from enricher.writes import footprint
 from tests.test_runtime import DeadLetters, Journal, Plan, Run, settled, until
@@ -125,6 +126,17 @@ async def test_latency_is_measured_for_what_has_a_time() -> None:
     for histogram in latency.values():
         assert [count for _, count in histogram.buckets()][-2:] == [0, 1]  # over ten seconds
         assert 299 < histogram.sum < 400
+
+
+async def test_what_hinders_outputs_makes_a_run_unready() -> None:
+    """As what hinders documents does; each sink goes by its own name."""
+    run = SendingRun()
+    health = Health(run.runtime, run.stopping)
+    run.runtime.opened = True
+    assert health.reasons() == []
+    run.kafka.blocked = "kafka at x cannot be written to"
+    assert health.reasons() == ["kafka at x cannot be written to"]
+    assert list(health.sinks) == ["a", "b", "kafka_outputs", "redis_outputs", "dead_letters"]
 
 
 async def test_outputs_count_as_bytes_in_flight() -> None:
