@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,5 +59,4 @@ def read_labels(file: Path, name: str | None = None) -> Labels:
 
 
 def _name_in(label: dict[str, Any]) -> str:
-    names: Iterator[str] = (name for name in label if name not in _NO_NAMES)
-    return next(names, "")
+    return next((name for name, _ in label.items() if name not in _NO_NAMES), "")
