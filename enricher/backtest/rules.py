@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,20 +51,22 @@ class Rules:
     async def process(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Run a batch through the plan."""
         for one in self.watched.values():
-            one.seen.clear()
+            one.clear()
         return await self.plan.process([entry.record for entry in entries])
 
     def count(self, entries: Sequence[Entry], frauds: frozenset[Any]) -> None:
         """Count the scores of the batch that was processed last."""
+        labels = {entry.record.position: entry.label for entry in entries if entry.label in frauds}
         for name, one in self.watched.items():
-            seen, add, scored_frauds = one.seen, self.scorings[name].add, self._scored_frauds[name]
-            for entry in entries:
-                found = seen.get(entry.record.position)
-                if found is not None:
-                    fraud = entry.label in frauds
-                    if fraud:
-                        scored_frauds.add(entry.label)
-                    add(*found, fraud=fraud)
+            scoring = self.scorings[name]
+            fraudulent = labels.keys() & one.seen.keys()
+            found = Counter(one.seen.values())
+            for hits, score in (one.seen[position] for position in fraudulent):
+                found[hits, score] -= 1
+                scoring.add(hits, score, fraud=True)
+            for (hits, score), count in found.items():
+                scoring.add(hits, score, count, fraud=False)
+            self._scored_frauds[name].update(map(labels.__getitem__, fraudulent))
 
     def score_of(self, name: str, position: int) -> float | None:
         """Give the score of an event of this batch; None where it has none."""

@@ -50,9 +50,10 @@ class Scoring:
         """Give the place of the level that a score reaches; the number of levels for none."""
         return len(self._bounds) - bisect_right(self._bounds, score)
 
-    def add(self, hits: int, score: float, *, fraud: bool) -> None:
-        """Count an event."""
-        self.cases[Case(hits, whole(score), self.level_of(score), fraud)] += 1
+    def add(self, hits: int, score: float, count: int = 1, *, fraud: bool) -> None:
+        """Count events that are alike."""
+        if count:
+            self.cases[Case(hits, whole(score), self.level_of(score), fraud)] += count
 
 
 def bound_of(level: Level) -> float:

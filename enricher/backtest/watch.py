@@ -1,21 +1,23 @@
 """See which rules of a `score` stage hit, and what score came of it.
 
-A stage is watched by a step that stands in its place: it asks the conditions of the rules about
-the event as the stage finds it, lets the stage do its work, and notes what it wrote. Nothing is
-parsed out of the reasons, and a stage that fails on an event is no score.
+A step before the stage asks the conditions of its rules about the event as the stage finds it;
+what follows the stage notes the score that it wrote. Nothing is parsed out of the reasons, and
+where a stage fails on an event there is no score. Noting twice does no harm: an event that is unfit
+for the fast way through the plan takes both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from enricher import path
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
+from enricher.functions import is_number
 from enricher.loop import Step
 from enricher.model import Event, Record
 from enricher.plan import Plan
+from enricher.stages.base import EventFunction
 from enricher.stages.score import Score
 
 
@@ -25,9 +27,15 @@ class Watched:
 
     name: str
     stage: Score
+    hit: dict[int, int] = field(default_factory=dict)
+    """By the record's position: a bit for each rule that hit, the first rule's the lowest."""
     seen: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """By the record's position: a bit for each rule that hit, the first rule's the lowest; and the
-    score, after its cap."""
+    """The same of those that were scored, and the score after its cap."""
+
+    def clear(self) -> None:
+        """Forget the batch."""
+        self.hit.clear()
+        self.seen.clear()
 
 
 def watch(config: PipelineConfig, plan: Plan) -> tuple[Plan, list[Watched]]:
@@ -35,30 +43,38 @@ def watch(config: PipelineConfig, plan: Plan) -> tuple[Plan, list[Watched]]:
 
     The positions of the records of a batch must differ.
     """
-    steps, watched = [], []
+    steps: list[Step] = []
+    watched = []
     for stage, step in zip(config.stages[1:], plan.steps, strict=True):
         if isinstance(stage, Score):
             one = Watched(step.name, stage)
             watched.append(one)
-            steps.append(step._replace(function=observer(one, step), takes_record=True))
+            note_hits, note_score = observers(one)
+            before = Step(step.name, note_hits, step.when, takes_record=True, writes=frozenset())
+            steps += before, step._replace(then=note_score)
         else:
             steps.append(step)
     return replace(plan, steps=tuple(steps)), watched
 
 
-def observer(watched: Watched, step: Step) -> Any:
-    """Build the function that does a stage's work and notes it."""
-    stage, seen = watched.stage, watched.seen
-    score: Any = step.function
-    get = path.getter(stage.target)
-    rules = tuple((compile_predicate(rule.when), 1 << n) for n, rule in enumerate(stage.rules))
+def observers(watched: Watched) -> tuple[EventFunction, EventFunction]:
+    """Build what runs before a stage and what runs after it."""
+    hit, seen, get = watched.hit, watched.seen, path.getter(watched.stage.target)
+    rules = tuple(
+        (compile_predicate(rule.when), 1 << number)
+        for number, rule in enumerate(watched.stage.rules)
+    )
 
-    def observe(event: Event, record: Record) -> None:
+    def note_hits(event: Event, record: Record) -> None:
         hits = 0
         for matches, bit in rules:
             if matches(event):
                 hits |= bit
-        score(event)
-        seen[record.position] = hits, get(event)
+        hit[record.position] = hits
 
-    return observe
+    def note_score(event: Event, record: Record) -> None:
+        score = get(event)
+        if is_number(score):  # a level might put anything in its place
+            seen[record.position] = hit[record.position], score
+
+    return note_hits, note_score

@@ -96,3 +96,23 @@ def test_what_the_event_brings_is_no_score() -> None:
     event = {"kind": "other", "score": 99, "why": ["abroad"]}
     asyncio.run(plan.process([Record(orjson.dumps(event), "r", None, "t/0", 0)]))
     assert score.seen == {}
+
+
+def test_a_stage_that_fails_gives_no_score() -> None:
+    """Its target cannot be written here: the event is tagged once, and not counted."""
+    config = config_of(RULES.replace("target: score", "target: risk.score"))
+    plan, (score,) = watch(config, build(config))
+    event = {"kind": "payment", "amount": 500, "country": "India", "risk": "text"}
+    record = Record(orjson.dumps(event), "r", None, "t/0", 0)
+    watched = asyncio.run(plan.process([record]))
+    assert watched == asyncio.run(build(config).process([record]))
+    assert isinstance(watched[0], Document)
+    assert orjson.loads(watched[0].body)["tags"] == ["_timestamp_failure", "_risk_failure"]
+    assert score.seen == {}
+
+
+def test_watching_leaves_the_fast_way_open() -> None:
+    """Most of what a backtest takes is the plan: it may not be another one."""
+    config = load(PIPELINES / "payments.yaml", {}, connections={})
+    plan, _ = watch(config, build(config))
+    assert plan.bet.fast(plan, []) is not None
