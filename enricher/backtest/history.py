@@ -45,9 +45,8 @@ class History:
         A record's timestamp is its event's own time, as if it had been read when it happened.
         Raises UserError for a file that cannot be read.
         """
-        see = seer(config, plan, self._label_field)
         streams = [
-            in_order(file, order, see)
+            in_order(file, order, seer(config, plan, self._label_field))
             for file, order in zip(self._files, self._orders, strict=True)
         ]
         count = 0
@@ -79,7 +78,7 @@ def in_order(
 def seer(
     config: PipelineConfig, plan: Plan, label_field: str | None
 ) -> Callable[[list[Record]], list[Entry]]:
-    """Build the function that reads time and label of raw records, and no more."""
+    """Build the function that reads time and label of the records of one file, and no more."""
     time_of, decode = event_time(config), plan.decode.quickly
     get = path.getter(label_field) if label_field else None
     before = 0

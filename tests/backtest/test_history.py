@@ -52,6 +52,9 @@ def test_files_are_merged_and_may_be_compressed(tmp_path: Path) -> None:
     )
     entries, _ = entries_of([even, odd])
     assert [entry.label for entry in entries] == [f"p{n}" for n in range(40)]
+    lines = [payment(3), b"no JSON", payment(39)]
+    merged, _ = entries_of([even, write(tmp_path / "odd", lines)])
+    assert [entry.label for entry in merged][1:6] == ["p2", "p3", None, "p4", "p6"]
     limited, _ = entries_of([even, odd], limit=7)
     assert [entry.label for entry in limited] == [f"p{n}" for n in range(7)]
 
