@@ -170,31 +170,19 @@ def as_bytes(value: object) -> bytes:
 
 
 def reader_of_time(config: PipelineConfig, plan: Plan) -> Callable[[bytes], int | None]:
-    """Build the function that reads the own time of a raw event, in ms since the epoch."""
-    time_of = event_time(config)
-
-    def own_time(value: bytes) -> int | None:
-        return time_of(plan.decode([Record(value, RECORD_ID, None, "test/0", 0)])[0])
-
-    return own_time
-
-
-def event_time(config: PipelineConfig) -> Callable[[object], int | None]:
-    """Build the function that reads an event's own time, as the first timestamp stage does.
-
-    It gives ms since the epoch, and None where there is no event or no time that can be read.
-    """
+    """Build the function that reads an event's own time, as the first timestamp stage does."""
     stage = next((stage for stage in config.stages if isinstance(stage, Timestamp)), Timestamp())
     get, default = path.getter(stage.field), zone(stage.timezone)
 
-    def time_of(event: Any) -> int | None:
+    def own_time(value: bytes) -> int | None:
+        event: Any = plan.decode([Record(value, RECORD_ID, None, "test/0", 0)])[0]
         text = get(event) if type(event) is dict else None
         try:
             return to_epoch_ms(read(text, default)) if type(text) is str else None
         except (ValueError, OverflowError):
             return None
 
-    return time_of
+    return own_time
 
 
 def times_of_processing(config: PipelineConfig) -> frozenset[str]:

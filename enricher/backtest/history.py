@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from enricher import path
 from enricher.backtest.order import Entry, Reorder, merged
 from enricher.config import PipelineConfig
-from enricher.inline_tests import event_time
-from enricher.model import Record
+from enricher.model import Event, Failure, Record
+from enricher.moment import read, to_epoch_ms, zone
 from enricher.plan import Plan
 from enricher.sources.file import read_records
+from enricher.stages.timestamp import Timestamp
 
 LATENESS_S = 300.0
 _SCALARS = (str, int)
@@ -94,3 +95,21 @@ def seer(
         return entries
 
     return see
+
+
+def event_time(config: PipelineConfig) -> Callable[[Event | Failure], int | None]:
+    """Build the function that reads an event's own time, as the first timestamp stage does.
+
+    It gives ms since the epoch, and None where there is no event or no time that can be read.
+    """
+    stage = next((stage for stage in config.stages if isinstance(stage, Timestamp)), Timestamp())
+    get, default = path.getter(stage.field), zone(stage.timezone)
+
+    def time_of(event: Event | Failure) -> int | None:
+        text = get(event) if isinstance(event, dict) else None
+        try:
+            return to_epoch_ms(read(text, default)) if type(text) is str else None
+        except (ValueError, OverflowError):
+            return None
+
+    return time_of
