@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from enricher import path
 from enricher.backtest.order import Entry, Reorder, merged
 from enricher.config import PipelineConfig
+from enricher.lines import read_records
 from enricher.model import Event, Failure, Record
 from enricher.moment import read, to_epoch_ms, zone
 from enricher.plan import Plan
-from enricher.sources.file import read_records
 from enricher.stages.timestamp import Timestamp
 
 LATENESS_S = 300.0
