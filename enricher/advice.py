@@ -11,6 +11,8 @@ from enricher.sources.file import File
 from enricher.stages.base import Stage
 from enricher.stages.mask import Mask
 from enricher.stages.rename import Rename
+from enricher.stages.timestamp import Timestamp
+from enricher.stages.window import Windows
 from enricher.tail.finder import matches
 
 _IN_PLACE = ("convert", "drop", "mask", "normalize", "remove")
@@ -35,6 +37,14 @@ def advice(config: PipelineConfig) -> list[Problem]:
             later = config.stages[number + 1 :]
             place = ("stages", number, stage.kind)
             found += [config.document.problem(place, text) for text in _unmasked(stage, later)]
+        if isinstance(stage, Windows):
+            place = ("stages", number, stage.kind)
+            before = config.stages[:number]
+            found += [config.document.problem(place, text) for text in _unsteady(stage, before)]
+    redis = config.pipeline.connections.redis
+    if any(one.stateful for one in config.stages) and not (redis and (redis.url or redis.file)):
+        message = "no redis: what stages remember is lost with the process, and is no worker's else"
+        found.append(config.document.problem(("connections",), message))
     settings = config.pipeline.dead_letters
     if (
         any(isinstance(one, Mask) for one in config.stages)
@@ -45,6 +55,16 @@ def advice(config: PipelineConfig) -> list[Problem]:
         )
         found.append(config.document.problem(("dead_letters",), message))
     return found
+
+
+def _unsteady(stage: Windows, before: Sequence[Stage]) -> Iterator[str]:
+    """Say what of a window is not the same for everybody who sends events."""
+    times = [field for one in before if isinstance(one, Timestamp) for field in one.writes()]
+    if stage.time not in times:
+        yield (
+            f"no timestamp stage before it writes {stage.time}: whoever sends the event says when "
+            f"it was; put one before it, with target: {stage.time}"
+        )
 
 
 def _unmasked(stage: Mask, later: Sequence[Stage]) -> Iterator[str]:

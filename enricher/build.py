@@ -17,17 +17,25 @@ from enricher.loop import AlertStep, Ending, OutputStep, RouteStep, Step
 from enricher.model import ConfigError, Problem, UserError
 from enricher.plan import Clock, Plan
 from enricher.stages.base import Context, FieldError, Stage
+from enricher.state import MemoryStates, States
 from enricher.template import lenient_renderer
 
 
-def build(config: PipelineConfig, lookups: Lookups | None = None) -> Plan:
-    """Compile every stage and route. Raises ConfigError with every mistake."""
+def build(
+    config: PipelineConfig, lookups: Lookups | None = None, states: States | None = None
+) -> Plan:
+    """Compile every stage and route. Raises ConfigError with every mistake.
+
+    Without `states` the plan begins with no memory of earlier events.
+    """
     clock = Clock()
     context = Context(
         folder=config.folder,
         allow_python=config.pipeline.allow_python,
         builtins=builtins_of(config, clock.read),
         lookups=lookups or NoLookups(),
+        states=states or MemoryStates(),
+        pipeline=config.pipeline.name,
         geoip_database=config.pipeline.geoip_database,
     )
     problems: list[Problem] = []
@@ -81,7 +89,7 @@ def step_of(stage: Stage, function: object) -> Step:
         drops=stage.drops,
         repeats=stage.repeats(),
         is_batch=is_batch,
-        takes_record=not is_batch and len(parameters) > 1,
+        takes_record=len(parameters) > 1,
         writes=None if written is None else frozenset(path.parse(field)[0] for field in written),
     )
 

@@ -15,6 +15,7 @@ from enricher import document
 from enricher.alerts.alert import Alert
 from enricher.connections import STRICT, Connections, File
 from enricher.document import Document, Path_
+from enricher.expectation import InlineTest
 from enricher.expression import ExpressionError
 from enricher.model import ConfigError, Problem
 from enricher.outputs import Output
@@ -43,43 +44,6 @@ class DeadLetters(BaseModel):
         description="Hide in a letter's value, key and reason what the `mask` stages hide, "
         "whatever their `when` says. A letter that this changes cannot be replayed, and says so.",
     )
-
-
-class ExpectedOutput(BaseModel):
-    """An output; what is not named is not compared."""
-
-    model_config = STRICT
-    name: str = Field(description="Of the item of `outputs`.")
-    key: str | None = Field(default=None, description="Of the message, or in Redis.")
-    body: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
-
-
-class Expectation(BaseModel):
-    """What must come out; what is not named is not compared."""
-
-    model_config = STRICT
-    index: str | None = Field(default=None, description="Where the document goes.")
-    id: str | None = Field(default=None, description="Of the document.")
-    event: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
-    absent: list[str] = Field(default_factory=list, description="Fields that must not be there.")
-    alerts: list[str] | None = Field(default=None, description="Names of all that fire.")
-    outputs: list[str | ExpectedOutput] | None = Field(
-        default=None, description="All that are sent, in order: a name, or more of what it holds."
-    )
-    tags: list[str] | None = Field(default=None, description="All of them, in order.")
-    dropped: bool = Field(default=False, description="A stage throws the event away.")
-    dead_letter: dict[str, str] | None = Field(default=None, description="`stage`, `error`, …")
-
-
-class InlineTest(BaseModel):
-    """One example of what the pipeline does."""
-
-    model_config = STRICT
-    name: str = Field(description="What it shows, as a sentence.")
-    given: Any = Field(description="The event, or a text that is the raw record.")
-    timestamp: str | int | None = Field(default=None, description="The broker's; ms or ISO 8601.")
-    lookups: dict[str, Any] = Field(default_factory=dict, description="Stored values by key.")
-    expect: Expectation
 
 
 class Pipeline(BaseModel):
@@ -278,7 +242,12 @@ def _cross_check(
         for label, message in alert.alertmanager.many_valued() if alert.alertmanager else ():
             where = ("alerts", number, "alertmanager", "labels", label)
             problems.append(source.problem(where, message))
+    stateful = [
+        (stage.name or stage.kind) if stage.stateful else f"{number}:"
+        for number, stage in enumerate(stages)
+    ]
     for group, names in (
+        ("stages", stateful),
         ("alerts", [alert.name for alert in pipeline.alerts]),
         ("outputs", [output.name for output in pipeline.outputs]),
         ("sources", [one.name for one in sources]),

@@ -122,7 +122,10 @@ class _Compiler:
         return True
 
     def field(self, node: ast.expr) -> str:
-        return path.source_of_get(_keys(node))
+        keys = _keys(node)
+        if len(keys) > path.MAX_DEPTH:
+            raise _error(f"a field has at most {path.MAX_DEPTH} levels", node)
+        return path.source_of_get(keys)
 
     @staticmethod
     def is_dotted_key(node: ast.expr) -> bool:
@@ -156,7 +159,8 @@ class _Compiler:
             return inside if isinstance(op, ast.In) else f"(not {inside})"
         if isinstance(op, ast.Eq | ast.NotEq):
             sign = "==" if isinstance(op, ast.Eq) else "!="
-            if self.visit(right) == "None":  # the same for every value that JSON has, and cheaper
+            is_field = not isinstance(left, ast.Constant | ast.UnaryOp)  # `1 is None` is warned of
+            if is_field and self.visit(right) == "None":  # as good for all of JSON, and cheaper
                 sign = "is" if isinstance(op, ast.Eq) else "is not"
             return f"({self.visit(left)} {sign} {self.visit(right)})"
         sign, first, second = _ORDER[type(op)], self.visit(left), self.visit(right)
@@ -238,7 +242,9 @@ def _parse(text: str) -> tuple[ast.expr, str]:
     except SyntaxError as error:
         hint = " (write == to compare)" if re.search(r"[^=!<>]=[^=]", text) else ""
         message = f"bad expression: {(error.msg or 'invalid syntax').replace(AT, '@')}{hint}"
-        raise ExpressionError(message, max((error.offset or 1) - 1, 0)) from None
+        # Of a few mistakes Python counts bytes, which may lead behind the end.
+        offset = min(max((error.offset or 1) - 1, 0), len(text))
+        raise ExpressionError(message, offset) from None
     except (ValueError, RecursionError, MemoryError):
         raise ExpressionError("bad expression: too deep, or a NUL character") from None
 
@@ -271,6 +277,8 @@ def _compile(
     except ExpressionError as error:
         before = parsed.encode()[: error.offset].decode(errors="ignore")
         raise ExpressionError(str(error), len(before)) from None
+    except RecursionError:  # a field within fields within fields
+        raise ExpressionError("the expression is too deep") from None
     return define(("event",), source, compiler.names)
 
 

@@ -16,6 +16,7 @@ from enricher.runtime import Runtime
 if TYPE_CHECKING:
     from enricher.lookups.cached import CachedStore
     from enricher.lookups.server import RedisServer
+    from enricher.state.asking import Asking
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Health:
         stopping = ["stopping"] if self.stopping.is_set() else []
         blocked = [one.blocked for one in (*self.sinks.values(), *self.runtime.sources)]
         blocked += [one.blocked for one in lookups(self.runtime).values()]
+        blocked += [one.blocked for one in windows(self.runtime).values()]
         found = [*stopping, *filter(None, blocked)]
         if not self.runtime.opened and not found:
             found.append("sinks: not connected yet")
@@ -74,6 +76,10 @@ class Health:
             "lookups": {
                 name: {"blocked": one.blocked, **asdict(one.answered)}
                 for name, one in lookups(runtime).items()
+            },
+            "windows": {
+                name: {"blocked": one.blocked, **asdict(one.counts)}
+                for name, one in windows(runtime).items()
             },
             "redis": {
                 one.name: {
@@ -108,6 +114,12 @@ def lookups(runtime: Runtime) -> dict[str, CachedStore]:
     """Give what the look-ups of the plan of now ask, by the name of their stage."""
     steps = getattr(runtime.plan, "steps", ())
     return {one.name: one.function.asked for one in steps if hasattr(one.function, "asked")}
+
+
+def windows(runtime: Runtime) -> dict[str, Asking]:
+    """Give what the window stages of the plan of now ask, by the name of their stage."""
+    steps = getattr(runtime.plan, "steps", ())
+    return {one.name: one.function.asking for one in steps if hasattr(one.function, "asking")}
 
 
 def servers(runtime: Runtime) -> list[RedisServer]:

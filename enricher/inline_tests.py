@@ -1,21 +1,17 @@
-"""Run the tests that stand in a pipeline file: the same plan, no network, no clock.
-
-A record's timestamp is the test's `timestamp:`. Where that is not given it is the event's own
-time, if it can be read, else `DEFAULT_TIMESTAMP`: a test says the same on every day.
-`timestamp: null` makes it a file's record, which has none.
-"""
+"""Run the tests that stand in a pipeline file: the same plan, no network, no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from enricher import path, template
 from enricher.build import build
-from enricher.config import Expectation, ExpectedOutput, InlineTest, PipelineConfig
+from enricher.config import PipelineConfig
+from enricher.expectation import Expectation, ExpectedOutput
+from enricher.given import BadStep, Given, as_bytes, clock_of, given
 from enricher.lookups.store import Answer
 from enricher.model import (
     ConfigError,
@@ -26,17 +22,11 @@ from enricher.model import (
     Outcome,
     Output,
     Problem,
-    Record,
 )
-from enricher.moment import read, to_epoch_ms, zone
 from enricher.plan import Plan
 from enricher.stages.set import Set
-from enricher.stages.timestamp import Timestamp
+from enricher.state import MemoryStates
 
-DEFAULT_TIMESTAMP = to_epoch_ms(datetime(2025, 10, 20, tzinfo=UTC))
-"""Of a record whose event has no readable time: 2025-10-20T00:00:00Z, in milliseconds."""
-RECORD_ID = "test"
-"""The id of every test's record, for `expect: {id: test}`."""
 _LETTER_FIELDS = ("stage", "error", "reason")
 
 
@@ -103,87 +93,50 @@ async def run_tests(
 
     Raises ConfigError where the pipeline cannot be built or a test asks for what cannot be.
     """
-    lookups = TestLookups()
-    plan = build(config, lookups)
-    records = prepare(config, plan)
+    lookups, states = TestLookups(), MemoryStates()
+    plan = build(config, lookups, states)
+    prepared = prepare(config, plan)
     results = []
-    for number, (test, record) in enumerate(zip(config.pipeline.tests, records, strict=True)):
+    for number, (test, events) in enumerate(zip(config.pipeline.tests, prepared, strict=True)):
         if not chosen(test.name):
             continue
         lookups.values = test.lookups
-        outcome = (await plan.process([record]))[0]
+        states.clear()
+        outcomes = await plan.process([one.record for one in events])
         place = config.document.problem(("tests", number), "")
-        differences = tuple(compare(test.expect, outcome))
+        differences = tuple(
+            difference._replace(path=f"{one.name}{difference.path}")
+            for one, outcome in zip(events, outcomes, strict=True)
+            for expect in one.expects
+            for difference in compare(expect, outcome)
+        )
         results.append(Result(test.name, f"{place.file}:{place.line}", differences))
     return results
 
 
-def prepare(config: PipelineConfig, plan: Plan) -> list[Record]:
-    """Make the record of every test. Raises ConfigError with each mistake in the tests."""
+def prepare(config: PipelineConfig, plan: Plan) -> list[list[Given]]:
+    """Make the records of every test. Raises ConfigError with each mistake in the tests."""
     problems: list[Problem] = []
-    records = []
-    own_time = reader_of_time(config, plan)
+    prepared = []
+    clock = clock_of(config, plan)
     unpredictable = times_of_processing(config)
     for number, test in enumerate(config.pipeline.tests):
-        where = ("tests", number)
-        for field in mistakes(test.expect, unpredictable):
-            message = f"{field} is the time of processing: no test can expect it"
-            problems.append(config.document.problem((*where, "expect", "event", field), message))
-        for field in (*(test.expect.event or ()), *test.expect.absent):
-            try:
-                path.parse(field)
-            except ValueError as error:
-                problems.append(config.document.problem((*where, "expect"), str(error)))
-        for field in set(test.expect.dead_letter or ()) - set(_LETTER_FIELDS):
-            message = f'unknown field "{field}": there are {", ".join(_LETTER_FIELDS)}'
-            problems.append(config.document.problem((*where, "expect", "dead_letter"), message))
+        place: tuple[str | int, ...] = ("tests", number)
+        expected = [((*place, "expect"), test.expect)]
+        expected += [
+            ((*place, "sequence", at, "expect"), step.expect)
+            for at, step in enumerate(test.sequence)
+        ]
+        for where, expect in expected:
+            found = mistakes(expect, unpredictable) if expect else ()
+            problems += [config.document.problem((*where, *at), text) for at, text in found]
         try:
-            records.append(record_of(test, own_time))
-        except (ValueError, OverflowError) as error:
-            message = f"no timestamp: {error}"
-            problems.append(config.document.problem((*where, "timestamp"), message))
+            prepared.append(given(test, clock))
+        except BadStep as error:
+            problems.append(config.document.problem((*place, *error.where), str(error)))
     if problems:
         raise ConfigError(problems)
-    return records
-
-
-def record_of(test: InlineTest, own_time: Callable[[bytes], int | None]) -> Record:
-    """Make the record that a test gives. Raises ValueError for a bad timestamp."""
-    value = as_bytes(test.given)
-    timestamp: int | None
-    if type(test.timestamp) is int:
-        timestamp = test.timestamp
-    elif type(test.timestamp) is str:
-        timestamp = to_epoch_ms(read(test.timestamp, UTC))
-    elif "timestamp" in test.model_fields_set:
-        timestamp = None
-    else:
-        found = own_time(value)
-        timestamp = DEFAULT_TIMESTAMP if found is None else found
-    return Record(value, RECORD_ID, timestamp, "test/0", 0)
-
-
-def as_bytes(value: object) -> bytes:
-    """Write what a test gives: a text as it is, anything else as JSON."""
-    if not isinstance(value, str):
-        return orjson.dumps(value, default=str)
-    return value.encode("utf-8", "surrogatepass")
-
-
-def reader_of_time(config: PipelineConfig, plan: Plan) -> Callable[[bytes], int | None]:
-    """Build the function that reads an event's own time, as the first timestamp stage does."""
-    stage = next((stage for stage in config.stages if isinstance(stage, Timestamp)), Timestamp())
-    get, default = path.getter(stage.field), zone(stage.timezone)
-
-    def own_time(value: bytes) -> int | None:
-        event: Any = plan.decode([Record(value, RECORD_ID, None, "test/0", 0)])[0]
-        text = get(event) if type(event) is dict else None
-        try:
-            return to_epoch_ms(read(text, default)) if type(text) is str else None
-        except (ValueError, OverflowError):
-            return None
-
-    return own_time
+    return prepared
 
 
 def times_of_processing(config: PipelineConfig) -> frozenset[str]:
@@ -197,9 +150,21 @@ def times_of_processing(config: PipelineConfig) -> frozenset[str]:
     )
 
 
-def mistakes(expect: Expectation, unpredictable: frozenset[str]) -> list[str]:
-    """Give the fields that a test expects and cannot know."""
-    return [field for field in expect.event or () if field in unpredictable]
+def mistakes(
+    expect: Expectation, unpredictable: frozenset[str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what a test expects and cannot know, or what cannot be: where, and why."""
+    for field in expect.event or ():
+        if field in unpredictable:
+            yield ("event", field), f"{field} is the time of processing: no test can expect it"
+    for field in (*(expect.event or ()), *expect.absent):
+        try:
+            path.parse(field)
+        except ValueError as error:
+            yield (), str(error)
+    for field in set(expect.dead_letter or ()) - set(_LETTER_FIELDS):
+        message = f'unknown field "{field}": there are {", ".join(_LETTER_FIELDS)}'
+        yield ("dead_letter",), message
 
 
 def compare(expect: Expectation, outcome: Outcome) -> Iterator[Difference]:

@@ -47,6 +47,9 @@ class Step(NamedTuple):
     """Top-level fields that it may write or remove; None stands for any."""
     repeats: bool = False
     """Whether the texts that it writes are few."""
+    then: EventFunction | None = None
+    """Runs right after it on an event that it did not fail on; takes event and record, and changes
+    neither. For who watches."""
 
 
 class AlertStep(NamedTuple):
@@ -175,6 +178,8 @@ def step_source(step: Step, fuser: Fuser, arguments: Sequence[str] = ()) -> list
     """Write one stage: its condition, its work, and what a failure means."""
     arguments = arguments or (["event", "record"] if step.takes_record else ["event"])
     body = fuser.statements(step.function, arguments).splitlines()
+    if step.then:
+        body += fuser.statements(step.then, ["event", "record"]).splitlines()
     lines = ["try:", *indent(body, 1)]
     if step.drops:
         lines += [

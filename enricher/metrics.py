@@ -19,7 +19,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from enricher import readings as read
-from enricher.health import Health, lookups
+from enricher.health import Health, lookups, windows
 from enricher.histogram import Histogram
 from enricher.readings import Samples
 
@@ -189,6 +189,14 @@ FAMILIES: tuple[Family, ...] = (
            "1 while records wait for the store of a look-up.",
            lambda h: [((name,), one.blocked is not None)
                       for name, one in lookups(h.runtime).items()]),
+    Family("enricher_window_events_total", "counter", ("stage", "outcome"),
+           "Events that had a key: answered, refused because they came too late, or by nobody "
+           "while the store is away. A reload begins anew.",
+           read.windowed),
+    Family("enricher_window_waiting", "gauge", ("stage",),
+           "1 while records wait for the store of a window's state.",
+           lambda h: [((name,), one.blocked is not None)
+                      for name, one in windows(h.runtime).items()]),
     Family("enricher_redis_round_trips_total", "counter", ("server",),
            "Times that a server was asked, with all keys of a batch at once.",
            read.of_servers(lambda one: one.round_trips)),

@@ -197,7 +197,10 @@ async def run_batch(
         return
     function: Any = step.function
     try:
-        failures: Mapping[int, str] = await function([events[number] for number in chosen])
+        arguments: list[list[Any]] = [[events[number] for number in chosen]]
+        if step.takes_record:
+            arguments.append([records[number] for number in chosen])
+        failures: Mapping[int, str] = await function(*arguments)
     except Exception as error:  # noqa: BLE001 - a stage's bug concerns its events alone
         failures = dict.fromkeys(range(len(chosen)), describe(error))
     for position, reason in failures.items():

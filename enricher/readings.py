@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from enricher import __version__
 from enricher.alerts.alerting import Account, Way
-from enricher.health import Health, counts, lookups, progress, servers
+from enricher.health import Health, counts, lookups, progress, servers, windows
 from enricher.histogram import Histogram
 from enricher.model import Progress
 
@@ -142,6 +142,15 @@ def looked_up(health: Health) -> Samples:
         ((stage, by), count)
         for stage, one in lookups(health.runtime).items()
         for by, count in asdict(one.answered).items()
+    ]
+
+
+def windowed(health: Health) -> Samples:
+    """Read what became of the events of each window stage."""
+    return [
+        ((stage, outcome), count)
+        for stage, one in windows(health.runtime).items()
+        for outcome, count in asdict(one.counts).items()
     ]
 
 

@@ -17,11 +17,12 @@ from enricher.alerts.compiled import Compiled
 from enricher.build import build, build_alerts, unsent
 from enricher.config import PipelineConfig
 from enricher.dead_letters.masking import LetterMask, letter_mask
-from enricher.lookups import Lookups, open_lookups
+from enricher.lookups import open_lookups
+from enricher.lookups.keyed import keep_answers
 from enricher.model import ConfigError, UserError
 from enricher.plan import Plan
 from enricher.runtime import Runtime
-from enricher.stages.lookup import keep_answers
+from enricher.state import States
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ class Reloader:
         runtime: The run.
         config: What it was built from.
         load: Reads the pipeline file anew; raises UserError.
-        lookups: What look-ups ask; kept, with its connections.
+        states: What stages remember; kept, as what look-ups ask is.
         watch: Whether a changed file is enough.
     """
 
@@ -60,7 +61,7 @@ class Reloader:
         runtime: Runtime,
         config: PipelineConfig,
         load: Callable[[], PipelineConfig],
-        lookups: Lookups,
+        states: States,
         *,
         watch: bool = True,
     ) -> None:
@@ -69,7 +70,7 @@ class Reloader:
         """What sends alerts; kept, with what waits to be sent."""
         self._config = config
         self._load = load
-        self._lookups = lookups
+        self._states = states
         self._watch = watch
         self._files = files_of(config)
         self._seen = stamps(self._files)
@@ -154,7 +155,8 @@ class Reloader:
                 "restart enricher, or undo the change"
             )
         redis = config.pipeline.connections.redis
-        plan = build(config, open_lookups(redis) if redis and redis.file else self._lookups)
+        lookups = open_lookups(redis) if redis and redis.file else self.runtime.lookups
+        plan = build(config, lookups, self._states)
         if isinstance(self.runtime.plan, Plan):
             plan.prepare(self.runtime.plan)
             former = [step.function for step in self.runtime.plan.steps]

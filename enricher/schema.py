@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from enricher.config import Expectation, InlineTest, Pipeline
+from enricher.config import Pipeline
+from enricher.expectation import Expectation, InlineTest, Step
 from enricher.sources import SOURCES
 from enricher.stages import STAGES
 
@@ -49,7 +50,9 @@ def pipeline_schema() -> Schema:
     )
     definitions: dict[str, Schema] = schemas["$defs"]
     names = {model: references[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
-    verbatim = {Expectation.__name__, InlineTest.__name__}  # no variables under `tests`
+    verbatim = {
+        one.__name__ for one in (Expectation, InlineTest, Step)
+    }  # no variables under `tests`
     for name, definition in definitions.items():
         _tidy(definition, variables=name not in verbatim)
     pipeline = definitions.pop(names[Pipeline])

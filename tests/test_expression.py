@@ -260,3 +260,22 @@ def test_any_text_is_a_condition_or_a_told_mistake(text: str) -> None:
     except ExpressionError as error:
         assert 0 <= error.offset <= len(text)
         assert str(error)
+
+
+def test_fields_within_fields_without_end_are_a_told_mistake() -> None:
+    with pytest.raises(ExpressionError, match="too deep"):
+        compile_predicate("n" + ".a" * 1900)
+
+
+@pytest.mark.parametrize("text", ["0 == null", "-1 == null", '"a" == null', "not n == null"])
+def test_a_literal_is_not_null_and_nobody_is_warned(text: str) -> None:
+    """Python warns of `0 is None` (and a warning is an error here)."""
+    assert not compile_predicate(text)({})
+
+
+def test_the_place_of_a_mistake_is_never_behind_the_end() -> None:
+    """Python counts bytes here, of which a character has two that stands for `@`."""
+    text = "@a == @b or @c == @d or @e == 01"
+    with pytest.raises(ExpressionError) as caught:
+        compile_predicate(text)
+    assert 0 < caught.value.offset <= len(text)

@@ -96,6 +96,7 @@ async def test_status_is_json_and_tells_of_everything() -> None:
             "dead_letters": {"blocked": None},
         },
         "lookups": {},
+        "windows": {},
         "redis": {},
         "reloads": {"ok": 0, "failed": 1, "last_time": None, "last_error": "p.yaml:1:1: no"},
     }

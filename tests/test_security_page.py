@@ -81,6 +81,7 @@ NUMBERS = {
     f"{default(ElasticsearchConnection, 'timeout_s'):.0f} s (`timeout_s`)": "a request",
     f"{dead_letter_kafka._REASON:,} bytes in a letter": "a letter's reason",
     f"{document.MAX_BYTES >> 20} MiB, {document.MAX_NODES:,} values": "YAML",
+    f"thousand | {document.MAX_DEPTH} levels": "YAML's depth",
     f"{expression.MAX_LENGTH:,} characters, depth {expression.MAX_DEPTH}": "a condition",
     f"{path.MAX_DEPTH} levels": "a path",
     f"{admin._BODY:,} bytes of body, {admin._BACKLOG} waiting": "the admin endpoint",

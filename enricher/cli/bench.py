@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from enricher.model import Record
     from enricher.plan import Plan
 
@@ -42,18 +44,26 @@ def command(pipeline: Path, file: Path, lookups: Path | None, output: str) -> No
     from enricher.config import load
     from enricher.lookups import FileLookups, read_lookups
     from enricher.model import UserError
+    from enricher.state import MemoryStates
 
     store = FileLookups(read_lookups(lookups)) if lookups else None
-    plan = build(load(pipeline, connections={}), store)
+    states = MemoryStates()
+    plan = build(load(pipeline, connections={}), store, states)
     records = [record for batch in batches((str(file),), None) for record in batch]
     if not records:
         raise UserError(f"{file}: there are no records to measure")
-    result = measure(plan, [records[at : at + BATCH] for at in range(0, len(records), BATCH)])
+    parts = [records[at : at + BATCH] for at in range(0, len(records), BATCH)]
+    result = measure(plan, parts, states.clear)
     click.echo(orjson.dumps(result).decode() if output == "json" else as_text(result))
 
 
-def measure(plan: Plan, batches: list[list[Record]]) -> dict[str, Any]:
-    """Run floor and plan in turn, several times; give medians."""
+def measure(
+    plan: Plan, batches: list[list[Record]], forget: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Run floor and plan in turn, several times; give medians.
+
+    `forget` makes the plan's stages forget the events of the round before: they are new again.
+    """
     from enricher import memory
 
     asyncio.run(_process(plan, batches))  # caches
@@ -63,9 +73,11 @@ def measure(plan: Plan, batches: list[list[Record]]) -> dict[str, Any]:
     costs: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         floor = _floor(batches)
+        forget()
         spent = asyncio.run(_process(plan, batches))
         floors.append(floor)
         ratios.append(spent / floor)
+        forget()
         stages = asyncio.run(_process_timed(plan, batches))
         for name, cost in stages.items():
             costs.setdefault(name, []).append(cost / 1e9 / floor)

@@ -42,9 +42,10 @@ def replay(opened: Opened, dry_run: bool, output: str) -> None:
     """
     from enricher.build import build
     from enricher.lookups import open_lookups
+    from enricher.state import open_states
 
     lookups = open_lookups(opened.config.pipeline.connections.redis)
-    plan = build(opened.config, lookups)
+    plan = build(opened.config, lookups, None if dry_run else open_states(lookups))
     entries = find(opened).entries
     if dry_run:
         done = asyncio.run(show_outcomes(opened, plan, lookups, entries, output))

@@ -29,6 +29,7 @@ from enricher.runtime import Runtime
 from enricher.sinks import Setting, build_dead_letters, build_output_sinks, build_sinks
 from enricher.sources.base import Setting as SourceSetting
 from enricher.sources.file import FileSource
+from enricher.state import States, open_states
 from enricher.words import suggest
 
 log = structlog.get_logger(__name__)
@@ -53,10 +54,10 @@ class Options(NamedTuple):
     """Whether alerts are sent, and not only counted and printed."""
 
 
-def assemble(config: PipelineConfig, options: Options, lookups: Lookups) -> Runtime:
+def assemble(config: PipelineConfig, options: Options, lookups: Lookups, states: States) -> Runtime:
     """Build everything that a run needs; nothing is connected yet. Raises UserError."""
     connections = config.pipeline.connections
-    plan = build(config, lookups)
+    plan = build(config, lookups, states)
     folder = config.pipeline.templates
     setting = Setting(connections, folder and config.folder / folder)
     names = {route.sink for route in config.pipeline.routes}
@@ -85,7 +86,8 @@ def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
     """Read a pipeline, and build its run and what reloads it. Raises UserError."""
     config = read()
     lookups = open_lookups(config.pipeline.connections.redis)
-    runtime = assemble(config, options, lookups)
+    states = open_states(lookups)
+    runtime = assemble(config, options, lookups, states)
     for name in runtime.unverified:
         log.warning(
             "certificates are not verified, anybody may answer in its place; "
@@ -98,7 +100,7 @@ def prepare(read: Callable[[], PipelineConfig], options: Options) -> Reloader:
         alerting.adopt(build_alerts(config))
         alerting.unsent = unsent(config) if options.worker in (None, 1) else []
     runtime.on_alerts = tell(options.on_alert, alerting)
-    reloader = Reloader(runtime, config, read, lookups, watch=options.watch)
+    reloader = Reloader(runtime, config, read, states, watch=options.watch)
     reloader.alerting = alerting
     return reloader
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from enricher.connections import RedisConnection
@@ -218,6 +218,15 @@ class ClusterLookups:
             return await self._cluster.ask(keys, lambda those: ("MGET", *those), together=True)
         answers = await self._cluster.ask(keys, lambda one: hash_command(one[0], hash_fields))
         return [as_json(answer, hash_fields) for answer in answers]
+
+    async def run_each(self, commands: Mapping[str, Command], written: int) -> dict[str, Any]:
+        """Send one command for each key, in one round trip to each server; give the answers.
+
+        Never raises: `Unavailable` or `Failure` stands where there is no answer.
+        """
+        keys = list(commands)
+        answers = await self._cluster.ask(keys, lambda one: commands[one[0]], written=written)
+        return dict(zip(keys, answers, strict=True))
 
     async def close(self) -> None:
         """Free the connections."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -45,6 +45,21 @@ class RedisLookups:
         if hash_fields is None:
             return values(answers[0], len(keys))
         return [as_json(answer, hash_fields) for answer in answers]
+
+    async def run_each(self, commands: Mapping[str, Command], written: int) -> dict[str, Any]:
+        """Send one command for each key, in one round trip; give what each was answered.
+
+        Never raises: `Unavailable` or `Failure` stands where there is no answer.
+        """
+        from redis.exceptions import AskError
+
+        try:
+            answers = await self._server.ask(list(commands.values()), written)
+        except Unavailable as error:
+            return dict.fromkeys(commands, error)
+        if any(isinstance(answer, AskError) for answer in answers):
+            return dict.fromkeys(commands, Unavailable(CLUSTER))
+        return dict(zip(commands, answers, strict=True))
 
     async def close(self) -> None:
         """Free the connections."""

@@ -139,12 +139,21 @@ async def within(work: Coroutine[Any, Any, T], seconds: float) -> T:
 
 def hindrance(error: Exception) -> Exception:
     """Say what an error that answers one command means: for its key, the cluster, or all."""
-    from redis.exceptions import AskError, ClusterCrossSlotError, MovedError, TryAgainError
+    from redis.exceptions import (
+        AskError,
+        ClusterCrossSlotError,
+        MovedError,
+        NoScriptError,
+        TryAgainError,
+    )
 
-    if isinstance(error, (AskError, ClusterCrossSlotError, MovedError, TryAgainError)):
+    passed_on = (AskError, ClusterCrossSlotError, MovedError, NoScriptError, TryAgainError)
+    if isinstance(error, passed_on):
         return error
     if str(error).startswith("WRONGTYPE"):
-        return Failure("the stored value is no hash")
+        return Failure("the stored value is of another type")
+    if str(error).startswith("NOSTATE"):
+        return Failure("the stored state was not written by enricher: remove it")
     return Unavailable(f"redis cannot be asked: {named(error)}")
 
 

@@ -1,8 +1,8 @@
 """What a stage is: YAML fields that compile to one function.
 
 A stage is a frozen pydantic model. `compile()` returns a plain `def` of one event (and, where
-the function has a second parameter, of its record) or an `async def` of a whole batch. It opens
-files, never the network.
+the function has a second parameter, of its record) or an `async def` of a whole batch (and of
+its records). It opens files, never the network.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from enricher.functions import kind_of
 from enricher.geoip.database import Database
 from enricher.lookups.store import Lookups, NoLookups
 from enricher.model import Event, Failure, Record
+from enricher.state import MemoryStates, States
 
 EventFunction = Callable[[Event], None] | Callable[[Event, Record], None]
-BatchFunction = Callable[[list[Event]], Awaitable[Mapping[int, str]]]
-"""Changes the events of a batch; gives the reason by index for those that failed."""
+BatchFunction = (
+    Callable[[list[Event]], Awaitable[Mapping[int, str]]]
+    | Callable[[list[Event], list[Record]], Awaitable[Mapping[int, str]]]
+)
+"""Changes the events of a batch, in their order; gives the reasons of failures by index."""
 
 
 class Decoder(Protocol):
@@ -52,6 +56,10 @@ class Context:
     builtins: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     """What `{$now}` and the like stand for."""
     lookups: Lookups = field(default_factory=NoLookups)
+    states: States = field(default_factory=MemoryStates)
+    """What stages remember of earlier events."""
+    pipeline: str = ""
+    """Its name."""
     geoip_database: Path | None = None
     databases: dict[Path | None, Database] = field(default_factory=dict)
     """GeoIP databases that stages of this pipeline have opened; None is the packaged one."""
@@ -93,6 +101,8 @@ class Stage(BaseModel):
     """Whether it turns the raw record into the event; such a stage stands first."""
     drops: ClassVar[bool] = False
     """Whether it may raise `Drop`."""
+    stateful: ClassVar[bool] = False
+    """Whether it remembers earlier events: by its name, which no other such stage may have."""
 
     name: str | None = Field(
         default=None,

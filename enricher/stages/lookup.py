@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from enricher.functions import to_number
 from enricher.lookups.cache import Cache, Found
 from enricher.lookups.cached import CachedStore
 from enricher.lookups.file import FileLookups
+from enricher.lookups.keyed import KeyedLookup
 from enricher.lookups.store import Answer
 from enricher.lookups.table import read_table
 from enricher.lookups.value import parse
@@ -130,7 +131,12 @@ class Lookup(Stage):
 
         Raises ValueError for a bad file.
         """
-        return KeyedLookup(self, context)
+        return KeyedLookup(
+            stage=self,
+            key=template.renderer(self.key, context.builtins),
+            apply=applier([self.target, *self.numbers]),
+            asked=cached_store(self, context),
+        )
 
     def writes(self) -> Iterable[str]:
         """Give the fields that it may write."""
@@ -145,43 +151,6 @@ class Lookup(Stage):
 _OF_FILES = frozenset({"file", "key_field"})
 _OF_REDIS = frozenset({"hash", "cache_s", "on_unavailable", "max_key_bytes"})
 _LONGEST_KEY = 1 << 20
-
-
-class KeyedLookup:
-    """A function of a batch that can also be asked first and applied later, event by event."""
-
-    def __init__(self, stage: Lookup, context: Context) -> None:
-        self.stage = stage
-        self.key: Callable[[Event], str | None] = template.renderer(stage.key, context.builtins)
-        """The key of an event; None where there is none."""
-        self.apply = applier([stage.target, *stage.numbers])
-        """Writes what was found to an event. Raises `Failure`."""
-        self.asked = cached_store(stage, context)
-        self.fetch = self.asked.fetch
-        """Gives what is stored under each key. Never raises."""
-
-    async def __call__(self, events: list[Event]) -> Mapping[int, str]:
-        """Look up and write for a whole batch; give the reasons of those that failed."""
-        failures: dict[int, str] = {}
-        found = await self.fetch([self.key(event) for event in events])
-        for number, (event, value) in enumerate(zip(events, found, strict=True)):
-            try:
-                self.apply(event, value)
-            except Failure as failure:
-                failures[number] = str(failure)
-        return failures
-
-
-def keep_answers(former: Iterable[object], functions: Iterable[object]) -> None:
-    """Let look-ups go on with what those that were set up like them know of the same store."""
-    known = [one for one in former if isinstance(one, KeyedLookup)]
-    for new in functions:
-        for old in known:
-            if isinstance(new, KeyedLookup) and (new.stage, new.asked.store) == (
-                old.stage,
-                old.asked.store,
-            ):
-                new.asked.cache = old.asked.cache
 
 
 def cached_store(stage: Lookup, context: Context) -> CachedStore:

@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from enricher.build import build
 from enricher.cli import cli
 from enricher.config import load
-from enricher.inline_tests import DEFAULT_TIMESTAMP, prepare, run_tests
+from enricher.given import DEFAULT_TIMESTAMP
+from enricher.inline_tests import prepare, run_tests
 from enricher.model import ConfigError
 
 HEAD = """\
@@ -224,8 +225,8 @@ def test_lookups_answer_from_the_test_alone(tmp_path: Path) -> None:
 def test_timestamp_of_the_record(tmp_path: Path, test: str, timestamp: int | None) -> None:
     """The test's, else the event's own time, else a fixed one: never the clock."""
     config = load(Path(pipeline(tmp_path, f"  - {{name: t, {test}, expect: {{}}}}\n")), {})
-    (record,) = prepare(config, build(config))
-    assert record.timestamp == timestamp
+    ((given,),) = prepare(config, build(config))
+    assert given.record.timestamp == timestamp
 
 
 def test_no_network(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ async def test_what_is_stored_otherwise_concerns_its_key_alone(valkey: Any, serv
         for _ in range(FAILURES + 1):
             text, fine, odd = await store.get_many(["text", "hash", "bytes"], ())
             assert isinstance(text, Failure)
-            assert str(text) == "the stored value is no hash"
+            assert str(text) == "the stored value is of another type"
             assert fine == b'{"a":"1"}'
             assert isinstance(odd, Failure)
             assert str(odd) == "the stored hash is not UTF-8"

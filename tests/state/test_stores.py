@@ -1,0 +1,102 @@
+"""Redis, memory and the naive model give the same answers, whatever comes in whatever order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from enricher.connections import RedisConnection
+from enricher.lookups.redis import RedisLookups
+from enricher.state import MemoryStates, States
+from enricher.state.redis import RedisStates
+from enricher.state.spec import Measure, Sighting, Spec
+
+from .naive import Naive
+
+COLUMNS = ("number:amount", "json:place", "json:card")
+NUMBERS = st.one_of(
+    st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-5, 5).map(float)
+)
+TEXTS = st.one_of(
+    st.none(), st.sampled_from(['"a"', '"₹"', '{"lat":1.5,"lon":2}', "false", "1", '""'])
+)
+SPANS = st.one_of(st.none(), st.integers(1, 40))
+
+
+@st.composite
+def measures(draw: st.DrawFn) -> Measure:
+    kind: Any = draw(st.sampled_from(["count", "sum", "mean", "distinct", "previous"]))
+    of = {"sum": ["number:amount"], "mean": ["number:amount"]}.get(kind, ["json:place"])
+    of = [] if kind == "count" else of
+    of += draw(st.sampled_from([[], ["json:card"]]))
+    last = draw(st.one_of(st.none(), st.integers(1, 5))) if of else None
+    is_previous = kind == "previous"
+    return Measure(
+        target=kind,
+        kind=kind,
+        of=tuple(of),
+        within_us=draw(SPANS),
+        last=1 if is_previous else last,
+        at_least=0 if is_previous else draw(st.integers(1 if kind == "mean" else 0, 4)),
+        before=is_previous or draw(st.booleans()),
+    )
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    wanted = draw(st.lists(measures(), min_size=1, max_size=5, unique_by=lambda one: one.target))
+    longest = max(one.within_us or 0 for one in wanted)
+    return Spec(
+        name="p:w",
+        measures=tuple(wanted),
+        columns=COLUMNS,
+        retention_us=longest + draw(st.integers(1, 60)),
+        max_events=draw(st.integers(1, 12)),
+        outage_us=3_600_000_000,
+    )
+
+
+EVENTS = st.lists(
+    st.builds(
+        Sighting,
+        key=st.sampled_from(["k", "k", "k", "₹ {x}", ""]),
+        id=st.sampled_from([*"abcdefghijklmnopqrstuvwxyz", "é", "z\x00", "Z", "₹"]),
+        time_us=st.integers(1, 90),
+        values=st.tuples(NUMBERS, TEXTS, TEXTS),
+    ),
+    max_size=60,
+)
+"""Times and ids are few: ties, events seen again (also under another time), and late ones."""
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(spec=specs(), events=EVENTS, size=st.integers(1, 60))
+def test_all_stores_give_the_same_answers(
+    valkey: Any, spec: Spec, events: list[Sighting], size: int
+) -> None:
+    """In batches of any size; the last of them is sent twice, as after a time-out."""
+    batches = [events[at : at + size] for at in range(0, len(events), size)]
+    batches += batches[-1:]
+    naive = Naive()
+    wanted = [repr([naive.see(spec, one) for one in batch]) for batch in batches]
+
+    async def answers(states: States) -> list[str]:
+        return [repr(await states.see(spec, batch)) for batch in batches]
+
+    async def of_redis() -> list[str]:
+        lookups = RedisLookups(RedisConnection(url=valkey.url))
+        try:
+            return await answers(RedisStates(lookups))
+        finally:
+            await lookups.close()
+
+    with Redis.from_url(valkey.url) as client:
+        client.flushdb()
+    assert asyncio.run(answers(MemoryStates())) == wanted
+    assert asyncio.run(of_redis()) == wanted
