@@ -9,7 +9,7 @@ OUT ?= run-output
 EVENTS ?= 20000
 PYTEST ?= -q
 
-.PHONY: help setup run test faults check format docs bench clean
+.PHONY: help setup run test faults fuzz check format docs bench clean
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
 
@@ -43,6 +43,11 @@ faults: setup ## Break everything for twenty minutes, and show the figures as a 
 	@rm -f run-output/faults-long.jsonl
 	$(BIN)/python -m pytest -q tests/faults
 	@$(BIN)/python -m tests.faults.results
+
+fuzz: setup ## Try inputs of every kind on every parser, for FUZZ_SECONDS (60) each
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --only-binary atheris --no-build-isolation -e '.[fuzz]' || true
+	@$(BIN)/python -m tests.fuzz $(TARGETS)
 
 check: setup ## Lint, types, import contracts, drift of docs, the shipped pipelines
 	$(BIN)/ruff check .

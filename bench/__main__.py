@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import endtoend, inprocess, lookup
+from bench import endtoend, http, inprocess, lookup
 
 ENRICHER = str(Path(sys.executable).with_name("enricher"))
 
@@ -36,6 +36,14 @@ def main() -> None:
         row(f"  {name} (alone)", f"{ratio * floor:.2f} µs", f"{ratio:.2f}×")
     for name, figure, ratio in lookup.rows():
         row(name, figure, ratio)
+    server = http.run(600)
+    row(
+        "HTTP (NDJSON of 500) → a count, CPU an event",
+        f"{server['cpu_us']:.1f} µs",
+        f"{server['cpu_us'] / server['floor_us']:.1f}×",
+    )
+    row("  events/s of one core, by that", f"{1e6 / server['cpu_us']:,.0f}", "")
+    row("  events/s beside its client", f"{server['events_per_second']:,.0f}", "")
     daemon = endtoend.run(120_000)
     row(
         "Kafka → Elasticsearch, client CPU an event",

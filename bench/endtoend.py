@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
 from redis import Redis
 
+from bench import floor
 from enricher.generator import generate, users
 from tests.integration import ledger
 from tests.servers.elasticsearch import Elasticsearch
@@ -80,7 +80,7 @@ def _measure(servers: list[Any], count: int) -> dict[str, Any]:
         for _ in range(10):
             peak = max(peak, daemon.memory_info().rss)
             time.sleep(0.05)
-        floors.append(_floor(values))
+        floors.append(floor.of(values))
         found = ledger.count(elasticsearch)
         if not warm and found >= count / 4:
             warm, warm_cpu = found, sum(daemon.cpu_times()[:2])
@@ -97,14 +97,6 @@ def _measure(servers: list[Any], count: int) -> dict[str, Any]:
         "idle_mib": idle_rss / 2**20,
         "peak_mib": peak / 2**20,
     }
-
-
-def _floor(values: list[bytes]) -> float:
-    """Give the codec's seconds an event at this moment, beside the busy servers."""
-    begin = time.process_time()
-    for value in values:
-        orjson.dumps(orjson.loads(value))
-    return (time.process_time() - begin) / len(values)
 
 
 def _daemon(environment: dict[str, str]) -> psutil.Popen:

@@ -43,6 +43,8 @@ _WORTH_AN_ALERT = {
     "increase(enricher_kafka_out_of_range_total[1h]) > 0": "records were deleted unread: the one "
     "loss that enricher cannot prevent",
     "rate(enricher_dead_letters_total[5m]) > 0": "records are refused; its labels say by whom",
+    "histogram_quantile(0.99, sum by (le, output) (rate(enricher_output_latency_seconds_bucket"
+    '{output!=""}[5m]))) > 1': "an output comes late: more workers, or a slow server",
     "increase(enricher_alert_dropped_total[1h]) > 0": "people were not told of something; "
     "its labels say what and why, enricher_alert_blocked who cannot be reached",
     'increase(enricher_reloads_total{result="failed"}[1h]) > 0': "a changed file is wrong",

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from enricher import path
 from enricher.config import PipelineConfig
 from enricher.model import Problem
+from enricher.sources.file import File
 from enricher.stages.base import Stage
 from enricher.stages.mask import Mask
 from enricher.stages.rename import Rename
 from enricher.stages.timestamp import Timestamp
 from enricher.stages.window import Windows
+from enricher.tail.finder import matches
 
 _IN_PLACE = ("convert", "drop", "mask", "normalize", "remove")
 """Stages that bring no other value into a field than it has."""
@@ -22,6 +24,14 @@ _FROM_ELSEWHERE = ("lookup", "python")
 def advice(config: PipelineConfig) -> list[Problem]:
     """Give warnings, in the order of the file."""
     found: list[Problem] = []
+    for number, source in enumerate(config.sources):
+        if isinstance(source, File) and source.follow:
+            nothing = [one for one in source.paths if not any(matches([one], source.exclude))]
+            message = "no file matches yet; what appears is taken up"
+            found += [
+                config.document.problem(("sources", number, "file", "paths"), f'"{one}": {message}')
+                for one in nothing
+            ]
     for number, stage in enumerate(config.stages):
         if isinstance(stage, Mask):
             later = config.stages[number + 1 :]

@@ -6,14 +6,14 @@ import inspect
 import socket
 from collections.abc import Callable, Mapping
 
-from enricher import __version__, path
+from enricher import __version__, body, path
 from enricher.alerts.compiled import Compiled, compile_alert
 from enricher.alerts.digest import Sender
 from enricher.alerts.senders import NEEDS, SENDERS, BuildSender, Setting
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
 from enricher.lookups.store import Lookups, NoLookups
-from enricher.loop import AlertStep, Ending, RouteStep, Step
+from enricher.loop import AlertStep, Ending, OutputStep, RouteStep, Step
 from enricher.model import ConfigError, Problem, UserError
 from enricher.plan import Clock, Plan
 from enricher.stages.base import Context, FieldError, Stage
@@ -95,7 +95,7 @@ def step_of(stage: Stage, function: object) -> Step:
 
 
 def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]]) -> Ending:
-    """Compile alerts and routes."""
+    """Compile alerts, outputs and routes."""
     alerts = tuple(
         AlertStep(
             alert.name,
@@ -113,7 +113,16 @@ def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]])
         )
         for route in config.pipeline.routes
     )
-    return Ending(alerts, routes)
+    outputs = tuple(
+        OutputStep(
+            to=output.destination,
+            when=compile_predicate(output.when) if output.when else None,
+            key=output.key(),
+            body=None if output.target.body is None else body.writer(output.target.body, builtins),
+        )
+        for output in config.pipeline.outputs
+    )
+    return Ending(alerts, routes, outputs)
 
 
 def build_alerts(

@@ -18,6 +18,7 @@ from enricher.document import Document, Path_
 from enricher.expectation import InlineTest
 from enricher.expression import ExpressionError
 from enricher.model import ConfigError, Problem
+from enricher.outputs import Output
 from enricher.routes import Route, Window
 from enricher.sources import SOURCES
 from enricher.stages import STAGES
@@ -59,6 +60,7 @@ class Pipeline(BaseModel):
     stages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     window: Window = Window()
     routes: list[Route] = Field(min_length=1)
+    outputs: list[Output] = Field(default_factory=list)
     dead_letters: DeadLetters = DeadLetters()
     templates: File = Field(default=None, description="Folder of Elasticsearch templates.")
     alerts: list[Alert] = Field(default_factory=list)
@@ -250,6 +252,7 @@ def _cross_check(
     for group, names in (
         ("stages", stateful),
         ("alerts", [alert.name for alert in pipeline.alerts]),
+        ("outputs", [output.name for output in pipeline.outputs]),
         ("sources", [one.name for one in sources]),
         ("tests", [test.name for test in pipeline.tests]),
     ):

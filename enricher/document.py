@@ -22,6 +22,9 @@ Path_ = tuple[str | int, ...]
 MAX_NODES = 200_000
 """Values in one file, aliases counted each time: a few lines cannot grow into gigabytes."""
 MAX_BYTES = 8 << 20
+MAX_DEPTH = 100
+"""Of nested values."""
+_TOO_MUCH = "too many or too deep values"
 MISSING = "missing-"
 """Begins what stands in for a missing variable where that is allowed; its name follows."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
@@ -91,6 +94,7 @@ def parse(text: str, file: str) -> Document:
         document.problems.append(Problem(f"larger than {MAX_BYTES} bytes", file, 1, 1))
         return document
     try:
+        _check_depth(text)
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
         if root is not None:
             document.value = _Reader(document).read(root, ())
@@ -105,6 +109,19 @@ def parse(text: str, file: str) -> Document:
     return document
 
 
+def _check_depth(text: str) -> None:
+    """Raise MarkedYAMLError for values nested too deep: composing them would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
 class _Reader:
     """Turns YAML nodes into values, and keeps where each one stands."""
 
@@ -114,9 +131,8 @@ class _Reader:
 
     def read(self, node: yaml.Node, path: Path_) -> Any:
         self.nodes += 1
-        if self.nodes > MAX_NODES or len(path) > 100:
-            mark = node.start_mark
-            raise yaml.MarkedYAMLError(problem="too many or too deep values", problem_mark=mark)
+        if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=node.start_mark)
         mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
         self.document.marks.setdefault(path, mark)
         if isinstance(node, yaml.ScalarNode):
@@ -216,7 +232,7 @@ def lookup(inside: str, environment: Mapping[str, str]) -> str:
         file = Path(inside[5:])
         try:
             return file.read_text("utf-8").rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # NUL in a path is a ValueError
             reason = getattr(error, "strerror", None) or "not UTF-8"
             raise LookupError(f"the secret file {file} cannot be read: {reason}") from None
     found = _NAME.fullmatch(inside)

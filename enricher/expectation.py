@@ -10,6 +10,15 @@ from enricher.connections import STRICT
 from enricher.duration import Duration
 
 
+class ExpectedOutput(BaseModel):
+    """An output; what is not named is not compared."""
+
+    model_config = STRICT
+    name: str = Field(description="Of the item of `outputs`.")
+    key: str | None = Field(default=None, description="Of the message, or in Redis.")
+    body: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
+
+
 class Expectation(BaseModel):
     """What must come out; what is not named is not compared."""
 
@@ -19,6 +28,9 @@ class Expectation(BaseModel):
     event: dict[str, Any] | None = Field(default=None, description="Fields and their values.")
     absent: list[str] = Field(default_factory=list, description="Fields that must not be there.")
     alerts: list[str] | None = Field(default=None, description="Names of all that fire.")
+    outputs: list[str | ExpectedOutput] | None = Field(
+        default=None, description="All that are sent, in order: a name, or more of what it holds."
+    )
     tags: list[str] | None = Field(default=None, description="All of them, in order.")
     dropped: bool = Field(default=False, description="A stage throws the event away.")
     dead_letter: dict[str, str] | None = Field(default=None, description="`stage`, `error`, …")

@@ -12,10 +12,18 @@ import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from enricher import path
-from enricher.functions import FUNCTIONS, calculate, comparable, contains, is_finite, is_number
+from enricher.functions import (
+    FUNCTIONS,
+    calculate,
+    comparable,
+    contains,
+    is_finite,
+    is_number,
+    negate,
+)
 from enricher.inline import define
 from enricher.model import Event
 from enricher.pattern import compile_pattern
@@ -71,6 +79,8 @@ class _Compiler:
                 return f"(not {self.visit(operand)})"
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
                 return repr(-value) if is_finite(value) else self.bind(-value)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return f"{self.bind(negate)}({self.visit(operand)})"
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return self.comparison(left, ops, comparators)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
@@ -91,8 +101,31 @@ class _Compiler:
                 return self.bind(self.literals(node))
         return self.field(node)
 
+    def number(self, node: ast.expr) -> str:
+        if not self.may_be_number(node):
+            raise _error("a number is wanted here, such as min(int(amount / 100), 30)", node)
+        return self.visit(node)
+
+    def may_be_number(self, node: ast.expr) -> bool:
+        """Say what can be told of an expression without an event."""
+        match node:
+            case ast.Constant(value=value):
+                return is_number(value)
+            case ast.Name(id=name):
+                return name not in _LITERALS
+            case ast.Call(func=ast.Name(id=name)):
+                return name not in FUNCTIONS or FUNCTIONS[name].is_numeric
+            case ast.BoolOp() | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+                return False
+            case ast.List():
+                return self.is_dotted_key(node)
+        return True
+
     def field(self, node: ast.expr) -> str:
-        return path.source_of_get(_keys(node))
+        keys = _keys(node)
+        if len(keys) > path.MAX_DEPTH:
+            raise _error(f"a field has at most {path.MAX_DEPTH} levels", node)
+        return path.source_of_get(keys)
 
     @staticmethod
     def is_dotted_key(node: ast.expr) -> bool:
@@ -126,7 +159,8 @@ class _Compiler:
             return inside if isinstance(op, ast.In) else f"(not {inside})"
         if isinstance(op, ast.Eq | ast.NotEq):
             sign = "==" if isinstance(op, ast.Eq) else "!="
-            if self.visit(right) == "None":  # the same for every value that JSON has, and cheaper
+            is_field = not isinstance(left, ast.Constant | ast.UnaryOp)  # `1 is None` is warned of
+            if is_field and self.visit(right) == "None":  # as good for all of JSON, and cheaper
                 sign = "is" if isinstance(op, ast.Eq) else "is not"
             return f"({self.visit(left)} {sign} {self.visit(right)})"
         sign, first, second = _ORDER[type(op)], self.visit(left), self.visit(right)
@@ -149,9 +183,10 @@ class _Compiler:
         name = node.func.id if isinstance(node.func, ast.Name) else "?"
         if name not in FUNCTIONS:
             raise _error(f'unknown function "{name}"{suggest(name, FUNCTIONS)}', node)
-        function, arity, _ = FUNCTIONS[name]
-        if len(node.args) != arity or node.keywords:
-            raise _error(f"{name}() takes {arity} argument{'s' * (arity > 1)}", node)
+        function, least, most, *_ = FUNCTIONS[name]
+        if not least <= len(node.args) <= most or node.keywords:
+            count = f"{least}" if least == most else f"{least} to {most}"
+            raise _error(f"{name}() takes {count} argument{'s' * (most > 1)}", node)
         if name == "matches":
             return self.pattern(node)
         arguments = ", ".join(self.visit(argument) for argument in node.args)
@@ -207,7 +242,9 @@ def _parse(text: str) -> tuple[ast.expr, str]:
     except SyntaxError as error:
         hint = " (write == to compare)" if re.search(r"[^=!<>]=[^=]", text) else ""
         message = f"bad expression: {(error.msg or 'invalid syntax').replace(AT, '@')}{hint}"
-        raise ExpressionError(message, max((error.offset or 1) - 1, 0)) from None
+        # Of a few mistakes Python counts bytes, which may lead behind the end.
+        offset = min(max((error.offset or 1) - 1, 0), len(text))
+        raise ExpressionError(message, offset) from None
     except (ValueError, RecursionError, MemoryError):
         raise ExpressionError("bad expression: too deep, or a NUL character") from None
 
@@ -217,13 +254,31 @@ def compile_predicate(text: str) -> Callable[[Event], Any]:
 
     Raises ExpressionError with the offset of the mistake.
     """
+    return _compile(text)
+
+
+def compile_number(text: str) -> Callable[[Event], Any]:
+    """Compile arithmetic to a function of the event: a number, or None where there is none.
+
+    The function may give what is no number where the text is a mere field.
+
+    Raises ExpressionError with the offset of the mistake.
+    """
+    return _compile(text, _Compiler.number)
+
+
+def _compile(
+    text: str, visit: Callable[[_Compiler, ast.expr], str] | None = None
+) -> Callable[[Event], Any]:
     tree, parsed = _parse(text.strip())
     compiler = _Compiler()
     try:
-        source = compiler.visit(tree)
+        source = (visit or _Compiler.visit)(compiler, tree)
     except ExpressionError as error:
         before = parsed.encode()[: error.offset].decode(errors="ignore")
         raise ExpressionError(str(error), len(before)) from None
+    except RecursionError:  # a field within fields within fields
+        raise ExpressionError("the expression is too deep") from None
     return define(("event",), source, compiler.names)
 
 
@@ -232,6 +287,20 @@ def _check(text: str) -> str:
     return text
 
 
+def _check_number(value: Any) -> int | float | str:
+    if isinstance(value, str):
+        compile_number(value)
+    elif not is_number(value):
+        raise ValueError("a number is wanted, or arithmetic such as min(int(amount / 100), 30)")
+    return value  # type: ignore[no-any-return]
+
+
+Arithmetic = Annotated[
+    int | float | str,
+    PlainValidator(_check_number),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
+    Field(description="A number, or how it is worked out: `min(int(amount / 100), 30)`."),
+]
 Predicate = Annotated[
     str,
     AfterValidator(_check),

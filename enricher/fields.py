@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from enricher.connections import Addresses
-from enricher.expression import Predicate
+from enricher.expression import Arithmetic, Predicate
 from enricher.path import FieldPath
 from enricher.template import Template
 
@@ -23,6 +23,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (FieldPath, "field"),
     (Template, "template"),
     (Predicate, "condition"),
+    (Arithmetic, "number or arithmetic"),
     (Addresses, "list of texts, or one text with commas"),
     (str, "text"),
     (SecretStr, "text"),

@@ -7,10 +7,8 @@ from typing import Any
 
 import orjson
 
-MAX_HELD = 8 << 20
-"""Bytes of the rows of one stage that are kept at most; five thousand users of 1 KB fit."""
-ROW_OVERHEAD = 300
-"""Bytes of a row besides its piece (measured)."""
+from enricher.model import Shared
+
 MAX_TEXTS = 1 << 12
 MAX_TEXT = 256
 """Characters of a text that is worth being kept as JSON."""
@@ -57,14 +55,15 @@ class Texts(dict[str, bytes]):
         return b"" if value is None else self.prefix + orjson.dumps(value)
 
 
-Row = tuple[dict[str, Any], bytes, *tuple[Any, ...]]
-"""A dict, its piece of JSON, and what later steps read of it or what was derived of that."""
 Derive = Callable[..., tuple[Any, ...]]
 """Gives one more piece of JSON, and values, for the values of a row. Raises `Unfit`."""
 
 
 class Rows:
-    """The rows of dicts that come out of a stage's cache.
+    """Makes the rows of what comes out of one stage's cache; each lies in the dict it is made of.
+
+    A row holds the `Rows` that made it (another plan's are no use), the dict's piece of JSON, and
+    what later steps read of the dict or what was derived of that.
 
     Args:
         without: fields that are kept out of the piece.
@@ -72,28 +71,20 @@ class Rows:
     """
 
     def __init__(self, without: frozenset[str], wanted: Sequence[str]) -> None:
-        self.known: dict[int, Row] = {}
-        """By `id()`; a row holds its dict, so that no other one can get its id."""
         self.derive: Derive | None = None
-        self._without, self._wanted = without, wanted
-        self._held = 0
+        self.wanted = wanted
+        self._without = without
 
-    def make(self, values: dict[str, Any]) -> Row:
-        """Make the row of a dict and keep it. Raises `Unfit`."""
+    def make(self, values: Shared) -> None:
+        """Make the row of a dict and keep it there. Raises `Unfit`."""
+        if type(values) is not Shared:
+            raise Unfit
         piece = fragment(values, self._without)
-        read = [values.get(key) for key in self._wanted]
+        read = [values.get(key) for key in self.wanted]
         if self.derive:
             derived, *read = self.derive(*read)
             piece += derived
-        row: Row = (values, piece, *read)
-        is_whole = self._without.isdisjoint(values)
-        size = len(row[1]) + (0 if is_whole else len(fragment(values, frozenset())))
-        self._held += 2 * size + ROW_OVERHEAD
-        if self._held > MAX_HELD:
-            self.known.clear()
-            self._held = 0
-        self.known[id(values)] = row
-        return row
+        values.owner, values.piece, values.row = self, piece, tuple(read)
 
 
 Shapes = dict[tuple[str, ...], bool]

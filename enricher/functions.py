@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from enricher.model import Failure
 from enricher.pattern import compile_pattern
@@ -64,18 +64,64 @@ def contains(container: Any, needle: Any) -> bool:
     return type(container) is list and needle in container
 
 
-def calculate(left: Any, operator: str, right: Any) -> int | float | None:
-    """Calculate with two numbers; None where one is none, or the result cannot be written."""
+Number = int | float
+
+
+def calculate(left: Any, operator: str, right: Any) -> Number | None:
+    """Calculate with two numbers; None where one is none, or the result is none JSON can hold."""
     if not (is_number(left) and is_number(right)):
         return None
     try:
         if operator == "+":
-            return left + right  # type: ignore[no-any-return]
+            return bounded(left + right)
         if operator == "-":
-            return left - right  # type: ignore[no-any-return]
-        return left * right if operator == "*" else left / right  # type: ignore[no-any-return]
+            return bounded(left - right)
+        return bounded(left * right if operator == "*" else left / right)
     except ArithmeticError:
         return None
+
+
+def bounded(value: Number) -> Number | None:
+    """Give a number that JSON can hold; None for infinity, NaN and what is beyond 64 bits."""
+    if type(value) is int:
+        return value if value in INT64 else None
+    return value if math.isfinite(value) else None
+
+
+def negate(value: Any) -> Number | None:
+    """Give the negative of a number; None for all else."""
+    return bounded(-value) if is_number(value) else None
+
+
+def _least(*values: Any) -> Number | None:
+    return bounded(min(values)) if all(map(is_number, values)) else None
+
+
+def _greatest(*values: Any) -> Number | None:
+    return bounded(max(values)) if all(map(is_number, values)) else None
+
+
+def _whole(value: Any) -> int | None:
+    # What is infinite or no number at all has no whole part.
+    return bounded(int(value)) if _is_finite_number(value) else None  # type: ignore[return-value]
+
+
+def _rounded(value: Any, digits: Any = 0) -> Number | None:
+    if not (_is_finite_number(value) and type(digits) is int and 0 <= digits <= MAX_ROUNDED):
+        return None
+    return bounded(round(value, digits) if digits else round(value))
+
+
+def _absolute(value: Any) -> Number | None:
+    return bounded(abs(value)) if is_number(value) else None
+
+
+def _is_finite_number(value: Any) -> bool:
+    return is_number(value) and math.isfinite(value)
+
+
+MAX_ROUNDED = 15
+"""Digits behind the point that `round` keeps at most."""
 
 
 def _lower(value: Any) -> str | None:
@@ -98,12 +144,37 @@ def _ends(value: Any, suffix: Any) -> bool:
     return type(value) is str and type(suffix) is str and value.endswith(suffix)
 
 
-FUNCTIONS: dict[str, tuple[Callable[..., Any], int, str]] = {
-    "lower": (_lower, 1, "the text in lower case"),
-    "upper": (_upper, 1, "the text in upper case"),
-    "length": (_length, 1, "the length of a text, list or object"),
-    "is_number": (is_number, 1, "whether it is a number (a boolean is none)"),
-    "starts_with": (_starts, 2, "whether the text begins so"),
-    "ends_with": (_ends, 2, "whether the text ends so"),
-    "matches": (compile_pattern, 2, "whether an RE2 pattern occurs in the text"),
+class Function(NamedTuple):
+    """What a name stands for."""
+
+    call: Callable[..., Any]
+    least: int
+    """Arguments that it takes."""
+    most: int
+    text: str
+    """What it gives, for people."""
+    is_numeric: bool = False
+    """Whether that is a number."""
+
+
+MOST = 16
+"""Arguments of `min` and `max`."""
+FUNCTIONS: dict[str, Function] = {
+    "lower": Function(_lower, 1, 1, "the text in lower case"),
+    "upper": Function(_upper, 1, 1, "the text in upper case"),
+    "length": Function(_length, 1, 1, "the length of a text, list or object", is_numeric=True),
+    "is_number": Function(is_number, 1, 1, "whether it is a number (a boolean is none)"),
+    "starts_with": Function(_starts, 2, 2, "whether the text begins so"),
+    "ends_with": Function(_ends, 2, 2, "whether the text ends so"),
+    "matches": Function(compile_pattern, 2, 2, "whether an RE2 pattern occurs in the text"),
+    "min": Function(_least, 2, MOST, "the least of several numbers", is_numeric=True),
+    "max": Function(_greatest, 2, MOST, "the greatest of several numbers", is_numeric=True),
+    "int": Function(_whole, 1, 1, "the number without what is behind its point", is_numeric=True),
+    "round": Function(
+        _rounded,
+        *(1, 2),
+        "the nearest whole number (of two, the even one), or with y digits behind the point",
+        is_numeric=True,
+    ),
+    "abs": Function(_absolute, 1, 1, "the number without its sign", is_numeric=True),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from enricher import __version__
 from enricher.alerts.alerting import Alerting
-from enricher.model import DeadLetterSink, Progress, Sink, Source
+from enricher.model import DeadLetterSink, OutputSink, Progress, Sink, Source
 from enricher.pulse import Pulse
 from enricher.runtime import Runtime
 
@@ -32,14 +32,16 @@ class Health:
     """What sends alerts; it never makes a run unready."""
 
     @property
-    def outputs(self) -> dict[str, Sink | DeadLetterSink]:
+    def sinks(self) -> dict[str, Sink | OutputSink | DeadLetterSink]:
         """Everything that is written to, by name."""
-        return {**self.runtime.sinks, "dead_letters": self.runtime.dead_letters}
+        runtime = self.runtime
+        beside = {f"{name}_outputs": sink for name, sink in runtime.output_sinks.items()}
+        return {**runtime.sinks, **beside, "dead_letters": runtime.dead_letters}
 
     def reasons(self) -> list[str]:
         """Say why records do not flow, or would not; empty when the run is ready."""
         stopping = ["stopping"] if self.stopping.is_set() else []
-        blocked = [one.blocked for one in (*self.outputs.values(), *self.runtime.sources)]
+        blocked = [one.blocked for one in (*self.sinks.values(), *self.runtime.sources)]
         blocked += [one.blocked for one in lookups(self.runtime).values()]
         blocked += [one.blocked for one in windows(self.runtime).values()]
         found = [*stopping, *filter(None, blocked)]
@@ -63,13 +65,14 @@ class Health:
             "dead_letters": tally.dead_letters,
             "dropped": tally.dropped,
             "alerts": tally.alerts,
+            "outputs": tally.outputs,
             "alerting": _alerting_status(self.alerting) if self.alerting else {},
             "bytes_in_flight": runtime.budget.used,
             "bytes_in_flight_limit": runtime.budget.limit,
             "deliveries_in_flight": runtime.in_flight,
             "longest_stall_s": round(self.pulse.longest_s, 4),
             "sources": {source.name: _source_status(source) for source in runtime.sources},
-            "sinks": {name: _sink_status(sink) for name, sink in self.outputs.items()},
+            "sinks": {name: _sink_status(sink) for name, sink in self.sinks.items()},
             "lookups": {
                 name: {"blocked": one.blocked, **asdict(one.answered)}
                 for name, one in lookups(runtime).items()
@@ -153,7 +156,7 @@ def _alerting_status(alerting: Alerting) -> dict[str, Any]:
     }
 
 
-def _sink_status(sink: Sink | DeadLetterSink) -> dict[str, Any]:
+def _sink_status(sink: Sink | OutputSink | DeadLetterSink) -> dict[str, Any]:
     names = ("retries", "conflicts", "superseded")
     kept = {name: getattr(sink, name) for name in names if hasattr(sink, name)}
     return {"blocked": sink.blocked, **kept}

@@ -10,7 +10,7 @@ import orjson
 from enricher import path, template
 from enricher.build import build
 from enricher.config import PipelineConfig
-from enricher.expectation import Expectation
+from enricher.expectation import Expectation, ExpectedOutput
 from enricher.given import BadStep, Given, as_bytes, clock_of, given
 from enricher.lookups.store import Answer
 from enricher.model import (
@@ -20,6 +20,7 @@ from enricher.model import (
     Dropped,
     Event,
     Outcome,
+    Output,
     Problem,
 )
 from enricher.plan import Plan
@@ -193,12 +194,30 @@ def compare_document(expect: Expectation, outcome: Document) -> Iterator[Differe
     ):
         if wanted is not None and wanted != got:
             yield Difference(name, wanted, got)
+    if expect.outputs is not None:
+        yield from compare_outputs(expect.outputs, outcome.outputs)
     for field, value in (expect.event or {}).items():
         yield from compare_value(f"event.{field}", value, find(event, path.parse(field)))
     for field in expect.absent:
         got = find(event, path.parse(field))
         if got is not ABSENT:
             yield Difference(f"event.{field}", ABSENT, got)
+
+
+def compare_outputs(
+    expected: Sequence[str | ExpectedOutput], got: Sequence[Output]
+) -> Iterator[Difference]:
+    """Yield what is otherwise in the outputs of a record."""
+    wanted = [ExpectedOutput(name=one) if isinstance(one, str) else one for one in expected]
+    names, found = [one.name for one in wanted], [output.to.name for output in got]
+    if names != found:
+        yield Difference("outputs", names, found)
+        return
+    for one, output in zip(wanted, got, strict=True):
+        where = f"outputs.{one.name}"
+        if one.key not in (None, output.key):
+            yield Difference(f"{where}.key", one.key, output.key)
+        yield from compare_value(f"{where}.body", one.body or {}, orjson.loads(output.body))
 
 
 def compare_value(where: str, wanted: Any, got: Any) -> Iterator[Difference]:

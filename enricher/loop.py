@@ -13,15 +13,18 @@ from enricher.hoist import hoist
 from enricher.model import (
     Alert,
     DeadLetter,
+    Destination,
     Document,
     Drop,
     Dropped,
     Event,
     Failure,
     Outcome,
+    Output,
     Record,
 )
 from enricher.moment import LAST
+from enricher.outputs import fit_key
 from enricher.routes import IndexNamer, fit_id
 from enricher.stages.base import BatchFunction, EventFunction, note_failure
 
@@ -44,6 +47,9 @@ class Step(NamedTuple):
     """Top-level fields that it may write or remove; None stands for any."""
     repeats: bool = False
     """Whether the texts that it writes are few."""
+    then: EventFunction | None = None
+    """Runs right after it on an event that it did not fail on; takes event and record, and changes
+    neither. For who watches."""
 
 
 class AlertStep(NamedTuple):
@@ -63,11 +69,23 @@ class RouteStep(NamedTuple):
     identify: Callable[[Event], Any] | None
 
 
+class OutputStep(NamedTuple):
+    """One output, compiled."""
+
+    to: Destination
+    when: Callable[[Event], Any] | None
+    key: Callable[[Event], str | None] | None
+    """To be checked by `fit_key`; None: the record's id."""
+    body: Callable[[Event], bytes] | None
+    """None: the whole event."""
+
+
 class Ending(NamedTuple):
     """What happens to an event after the last stage."""
 
     alerts: tuple[AlertStep, ...]
     routes: tuple[RouteStep, ...]
+    outputs: tuple[OutputStep, ...] = ()
 
 
 def describe(error: BaseException) -> str:
@@ -117,7 +135,9 @@ NAMES: dict[str, Any] = {
     "Document": Document,
     "Alert": Alert,
     "Failure": Failure,
+    "Output": Output,
     "fit_id": fit_id,
+    "fit_key": fit_key,
     "NOT_ALLOWED": NOT_ALLOWED,
     "LAST": LAST,
     "dumps": orjson.dumps,
@@ -158,6 +178,8 @@ def step_source(step: Step, fuser: Fuser, arguments: Sequence[str] = ()) -> list
     """Write one stage: its condition, its work, and what a failure means."""
     arguments = arguments or (["event", "record"] if step.takes_record else ["event"])
     body = fuser.statements(step.function, arguments).splitlines()
+    if step.then:
+        body += fuser.statements(step.then, ["event", "record"]).splitlines()
     lines = ["try:", *indent(body, 1)]
     if step.drops:
         lines += [
@@ -191,13 +213,16 @@ kept until it is sent, it spreads the heap eightfold. `join` makes a copy of the
 
 def ending_source(ending: Ending, fuser: Fuser, body: str = WHOLE) -> list[str]:
     """Write what happens after the last stage; `body` is the expression of the document."""
-    lines = ["alerts = ()"]
+    lines = ["alerts = outputs = ()" if ending.outputs else "alerts = ()"]
     for alert in ending.alerts:
         summary = fuser.expression(alert.summary, ["event"])
         lines += [
             f"if {fuser.expression(alert.when, ['event'])}:",
             f"    alerts = (*alerts, Alert({alert.name!r}, {summary}))",
         ]
+    for output in ending.outputs:
+        lines += output_source(output, fuser, body)
+    outputs = "outputs" if ending.outputs else "()"
     for route in ending.routes:
         condition = fuser.expression(route.when, ["event"]) if route.when else "True"
         name = fuser.bind(route.namer.name, "name_index")
@@ -214,7 +239,7 @@ def ending_source(ending: Ending, fuser: Fuser, body: str = WHOLE) -> list[str]:
             f"        index = {name}(time, stamp, {event})",
             "    if index is not None:",
         ]
-        document = f"record, {route.sink!r}, index, {{id}}, {{version}}, {body}, alerts"
+        document = f"record, {route.sink!r}, index, {{id}}, {{version}}, {body}, alerts, {outputs}"
         if route.identify:
             named = document.replace("{id}", "own_id")
             named = named.replace("{version}", "stamp or 0")
@@ -232,3 +257,16 @@ def ending_source(ending: Ending, fuser: Fuser, body: str = WHOLE) -> list[str]:
         ]
     lines += ["raise Failure('no route takes this event', 'NoRoute')"]
     return lines
+
+
+def output_source(output: OutputStep, fuser: Fuser, body: str) -> list[str]:
+    """Write what one output adds; `body` is the expression of the document."""
+    to = fuser.bind(output.to, "to")
+    key = "record.id"
+    if output.key:
+        key = f"fit_key({fuser.expression(output.key, ['event'])}, {to}, record)"
+    written = fuser.expression(output.body, ["event"]) if output.body else body
+    return [
+        f"if {fuser.expression(output.when, ['event']) if output.when else 'True'}:",
+        f"    outputs = (*outputs, new(Output, (record, {to}, {key}, {written})))",
+    ]

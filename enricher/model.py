@@ -6,13 +6,26 @@ back once, when every record of a delivery is settled.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 Event = dict[str, Any]
 """A decoded record. Nested values are never changed in place: whoever writes replaces them
 along the path, so a cached value may be shared by many events."""
+
+
+class Shared(dict[str, Any]):
+    """Fields that many events get, out of a cache, with the row that the plan made of them."""
+
+    __slots__ = ("owner", "piece", "row")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.owner: object = None
+        self.piece = b""
+        self.row: tuple[Any, ...] = ()
+        """Whose row it is, and what that one keeps here (`fragments.Rows`)."""
 
 
 class Record(NamedTuple):
@@ -22,11 +35,11 @@ class Record(NamedTuple):
     id: str
     """Names this record for good: the `_id` of its document and of its dead letter."""
     timestamp: int | None
-    """Milliseconds since the epoch, given by the broker (or on arrival); None for a file."""
+    """Milliseconds since the epoch, given by the broker or on arrival; None for a file."""
     stream: str
-    """Where it came from: `topic/partition`, or the path of a file."""
+    """Where it came from: `topic/partition`, the path of a file, or the source's name."""
     position: int
-    """Offset in the partition, or byte offset in the file."""
+    """Offset in the partition, byte offset in the file, or place in what was sent to us."""
     key: bytes | None = None
 
 
@@ -55,6 +68,36 @@ class Document(NamedTuple):
     body: bytes
     """One JSON object, without a newline."""
     alerts: tuple[Alert, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    """What goes elsewhere beside it; the record is settled once that is, too."""
+
+
+class Destination(NamedTuple):
+    """What an item of `outputs:` says for all events."""
+
+    name: str
+    """The item's own; the stage of a dead letter whose output was refused."""
+    sink: str
+    """`kafka` or `redis`: who owes an answer."""
+    prefix: str = ""
+    """What every key begins with."""
+    topic: str = ""
+    expire_s: int = 0
+
+
+class Output(NamedTuple):
+    """What a record sends beside its document."""
+
+    record: Record
+    to: Destination
+    key: str
+    body: bytes
+    """One JSON object, without a newline."""
+
+    @property
+    def id(self) -> str:
+        """Give what tells it from all others, and is the same when it is sent again."""
+        return f"{self.record.id}/{self.to.name}"
 
 
 class DeadLetter(NamedTuple):
@@ -87,9 +130,9 @@ Outcome = Document | DeadLetter | Dropped
 
 
 class Rejected(NamedTuple):
-    """A document that a sink refused for good."""
+    """What a sink refused for good."""
 
-    document: Document
+    document: Document | Output
     error: str
     reason: str
 
@@ -196,8 +239,29 @@ class Sink(Protocol):
         """Connect, waiting with backoff while the server is away."""
         ...
 
-    async def write(self, documents: list[Document]) -> list[Rejected]:
+    async def write(self, documents: list[Document], /) -> list[Rejected]:
         """Return once every document is durable or refused for good; give the refused ones."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and free the connection."""
+        ...
+
+
+class OutputSink(Protocol):
+    """Writes outputs and answers for each of them; otherwise like a `Sink`."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing can be written at the moment, for readiness; None while all is well."""
+        return None
+
+    async def open(self) -> None:
+        """Connect, waiting with backoff while the server is away."""
+        ...
+
+    async def write(self, outputs: list[Output], /) -> list[Rejected]:
+        """Return once every output is durable or refused for good; give the refused ones."""
         ...
 
     async def close(self) -> None:

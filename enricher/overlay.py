@@ -20,6 +20,7 @@ from enricher.fold import fold, loaded, stored
 from enricher.fragments import Texts, Unfit, unfit
 from enricher.fuse import Fuser
 from enricher.hoist import fields_read
+from enricher.model import Shared
 from enricher.rewrite import RowSite, rewrite
 from enricher.survey import (
     Site,
@@ -55,7 +56,7 @@ class Overlay:
         """Fields that the steps rewritten so far may have written."""
         self._locals: dict[str, str] = {}
         self._numbers = count()
-        fuser.names.update(Unfit=Unfit, unfit=unfit)
+        fuser.names.update(Unfit=Unfit, unfit=unfit, Shared=Shared)
 
     def survey(self, body: Iterable[ast.stmt], writes: frozenset[str]) -> None:
         """Note where a step writes and what it reads. Raises CannotOverlay."""
@@ -101,9 +102,12 @@ class Overlay:
             lines.append(f"({', '.join([self.piece(), *made.outputs])},) = {call}")
         for at, part in enumerate(parts):
             names = stored(part)
-            sites = [one for one in self.row_sites if one.target.elts[1].id in names]  # type: ignore[attr-defined]
+            sites = [one for one in self.row_sites if one.piece in names]
             if len(sites) == 1 and sites[0].inputs:
                 self._derive_rows(parts, at, sites[0], written)
+        used = set[str]().union(*map(loaded, parts), (self._locals[key] for key in self.late))
+        for site in self.row_sites:
+            site.keep(used)
         return lines
 
     def _derive_rows(
@@ -115,7 +119,7 @@ class Overlay:
                 guard = None if loaded([test]) & self.places().locals else ast.unparse(test)
         if made := self._take_out(parts, at, site.inputs, guard):
             site.rows.derive = made.derive
-            site.target.elts[2:] = [ast.Name(name, ast.Store()) for name in made.outputs]
+            site.target.elts[:] = [ast.Name(name, ast.Store()) for name in made.outputs]
 
     def _take_out(
         self, parts: list[Part], at: int, inputs: Sequence[str], guard: str | None

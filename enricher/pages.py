@@ -38,6 +38,7 @@ _EXPRESSIONS = (
     '"payment" in service',
     '"book" in items',
     'amount * 2 >= 240 or missing.field == "x"',
+    "amount > 5 * user.mean or min(amount / 7, 20) > 17",
     "missing > 1",
     "missing != 1",
     "service > 5",
@@ -49,6 +50,7 @@ _EXPRESSIONS = (
 _TEMPLATES = (
     "user {user.id} paid {amount}",
     "logs-{@timestamp:%Y.%m.%d}",
+    "₹{amount:,.2f}",
     "{missing} of {user.id}",
     '{["a.b"]} and {{braces}}',
 )
@@ -167,7 +169,8 @@ def sinks_page() -> str:
 
 def pipeline_page() -> str:
     """Write docs/pipeline.md."""
-    links = {"stages": "stages.md", "sources": "sources.md", "alerts": "alerts.md"}
+    links = {"stages": "stages.md", "sources": "sources.md"}
+    links |= {"outputs": "outputs.md", "alerts": "alerts.md"}
     links |= dict.fromkeys(_ELSEWHERE, "sinks.md")
     described = [f"- [`{name}`]({file})" for name, file in links.items()]
     blocks = [
@@ -196,8 +199,8 @@ def pipeline_page() -> str:
 def expressions_page() -> str:
     """Write docs/expressions.md; the results in it are worked out as it is written."""
     functions = [
-        (f"`{name}({', '.join('xy'[:arity])})`", text)
-        for name, (_, arity, text) in FUNCTIONS.items()
+        (f"`{name}({_arguments(one.least, one.most)})`", one.text)
+        for name, one in FUNCTIONS.items()
     ]
     values = [
         (f"`{text}`", "true" if compile_predicate(text)(_EVENT) else "false")
@@ -224,6 +227,14 @@ def expressions_page() -> str:
     )
 
 
+def _arguments(least: int, most: int) -> str:
+    """Write the arguments of a function: those that may be left out in brackets."""
+    names = ", ".join("xy"[:least])
+    if most > 2:
+        return f"{names}, …"
+    return f"{names}[, y]" if most > least else names
+
+
 def _models_of(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
     """Give the models that the field of a model may hold, without those inside them."""
     info = model.model_fields[name]
@@ -243,13 +254,16 @@ text.
 - A field that is missing is `null`.
 - `==` and `!=` compare as Python does.
 - `<`, `<=`, `>`, `>=` and `in` are false where a value is missing or the types do not fit; they are
-  never an error. Arithmetic on what is no number gives `null`.
+  never an error.
+- Arithmetic on what is no number gives `null`; so does a division by zero, and what no JSON can
+  hold: an infinite number, an integer outside 64 bits.
 - A bare field is true unless it is missing, `null`, `false`, zero or empty.
 - In YAML, a condition that begins with a quote or `[` is put in quotes as a whole."""
 _TEMPLATE_RULES = """A text with `{field}` in it. `{@timestamp:%Y.%m.%d}` writes a time by
-strftime's rules, nothing below the hour; `{{` and `}}` stand for braces. Where a field is missing
-or empty there is no text at all: an id falls back to the record's own, a lookup is not made, `set`
-writes nothing. In a text for people (an alert, a reason) `–` stands in its place.
+strftime's rules, nothing below the hour, `{speed:.0f}` a number with so many digits behind its
+point, `{amount:,.2f}` with commas between the thousands; `{{` and `}}` stand for braces. Where a
+field is missing or empty there is no text at all: an id falls back to the record's own, a lookup is
+not made, `set` writes nothing. In a text for people (an alert, a reason) `–` stands in its place.
 
 In the name of an index, a field needs its `allowed` values; any other value sends the event on to
 the next route, tagged `_index_failure`. A time that is missing or outside `window` leads to

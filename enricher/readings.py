@@ -37,7 +37,7 @@ def of_sinks(name: str) -> Callable[[Health], Samples]:
     """Read a counter or histogram of every sink that has it."""
     return lambda health: [
         ((sink,), getattr(output, name))
-        for sink, output in health.outputs.items()
+        for sink, output in health.sinks.items()
         if hasattr(output, name)
     ]
 
@@ -93,6 +93,25 @@ def refused(health: Health) -> Samples:
         ((source.name, reason), count)
         for source in health.runtime.sources
         for reason, count in counts(source).get("refused", {}).items()
+    ]
+
+
+def requests(health: Health) -> Samples:
+    """Read how requests to sources were answered, by status."""
+    return [
+        ((source.name, status), number)
+        for source in health.runtime.sources
+        for status, number in counts(source).get("requests", {}).items()
+    ]
+
+
+def file_lags(health: Health) -> Samples:
+    """Read how far each followed file is behind, of a bounded number of files."""
+    return [
+        ((source.name, file), lag)
+        for source in health.runtime.sources
+        if hasattr(source, "lags")
+        for file, lag in source.lags().items()
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from enricher import admin_page, alerts_page, pages
+from enricher import admin_page, alerts_page, outputs_page, pages
 from enricher.cli import cli
 from enricher.schema import pipeline_schema
 
@@ -26,6 +26,7 @@ def files() -> dict[str, str]:
         "docs/stages.md": pages.stages_page(),
         "docs/sources.md": pages.sources_page(),
         "docs/sinks.md": pages.sinks_page(),
+        "docs/outputs.md": outputs_page.outputs_page(),
         "docs/alerts.md": alerts_page.alerts_page(),
         "docs/pipeline.md": pages.pipeline_page(),
         "docs/expressions.md": pages.expressions_page(),

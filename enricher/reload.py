@@ -148,7 +148,7 @@ class Reloader:
         self._files = files_of(config)  # also where one of them hinders the building
         known, self._seen = self._seen, stamps(self._files)
         self._seen |= {path: at for path, at in known.items() if path in self._seen}
-        fixed = changed(self._config, config, self.runtime.sinks)
+        fixed = changed(self._config, config, self.runtime)
         if fixed:
             raise UserError(
                 f"{config.file}: {', '.join(fixed)} changed, which needs a restart: "
@@ -179,7 +179,7 @@ class Reloader:
         return texts[0]
 
 
-def changed(old: PipelineConfig, new: PipelineConfig, sinks: Iterable[str]) -> list[str]:
+def changed(old: PipelineConfig, new: PipelineConfig, runtime: Runtime) -> list[str]:
     """Name what differs and cannot be swapped in a run."""
     found = [
         name
@@ -190,8 +190,10 @@ def changed(old: PipelineConfig, new: PipelineConfig, sinks: Iterable[str]) -> l
         )
         if before != after
     ]
-    missing = {route.sink for route in new.pipeline.routes} - set(sinks)
-    return found + [f"routes: the sink {sink}" for sink in sorted(missing)]
+    for block, sinks in (("routes", runtime.sinks), ("outputs", runtime.output_sinks)):
+        missing = {item.sink for item in getattr(new.pipeline, block)} - set(sinks)
+        found += [f"{block}: the sink {sink}" for sink in sorted(missing)]
+    return found
 
 
 def files_of(config: PipelineConfig) -> list[Path]:

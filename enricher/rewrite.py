@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from enricher.fragments import Rows, Unfit, fragment
@@ -20,9 +20,17 @@ class RowSite(NamedTuple):
     """One place where a row of a cache is taken apart."""
 
     rows: Rows
-    target: ast.Tuple
-    """The locals that it is taken apart into: the dict, the piece, what later steps read."""
+    piece: str
+    target: ast.List
+    """The locals that it is taken apart into: what later steps read."""
     inputs: list[str]
+
+    def keep(self, used: Collection[str]) -> None:
+        """Keep no more in a row than what is used."""
+        if self.rows.derive is None:
+            kept = [place for place, name in enumerate(self.inputs) if name in used]
+            self.rows.wanted = [self.rows.wanted[place] for place in kept]
+            self.target.elts[:] = [self.target.elts[place] for place in kept]
 
 
 def rewrite(body: Iterable[ast.stmt], overlay: Overlay, writes: frozenset[str]) -> list[ast.stmt]:
@@ -77,20 +85,19 @@ class _Rewrite(ast.NodeTransformer):
             self.begun |= keys
             return self._from_table(table, piece, wanted)
         rows = Rows(overlay.late, wanted)
-        held, maker = overlay.fuser.bind(rows.known, "rows"), overlay.fuser.bind(rows.make, "make")
-        new, row = f"new_{piece}", f"row_{piece}"
+        owner, maker = overlay.fuser.bind(rows, "rows"), overlay.fuser.bind(rows.make, "make")
+        new = f"new_{piece}"
         names = [str(overlay.local(key)) for key in wanted]
         lines = [
-            f"{row} = {held}.get(id({new}))",
-            f"if {row} is None or {row}[0] is not {new}:",
-            f"    {row} = {maker}({new})",
-            f"{', '.join([new, piece, *names])} = {row}",
+            f"if type({new}) is not Shared or {new}.owner is not {owner}: {maker}({new})",
+            f"{piece} = {new}.piece",
+            f"[{', '.join(names)}] = {new}.row",
         ]
         done: list[Any] = ast.parse("\n".join(lines)).body
         # What an earlier step wrote stays where this one brings nothing.
         kept = [name for key, name in zip(wanted, names, strict=True) if key in self.begun]
         if not kept:
-            overlay.row_sites.append(RowSite(rows, done[-1].targets[0], names))
+            overlay.row_sites.append(RowSite(rows, piece, done[-1].targets[0], names))
         before = ast.parse("\n".join(f"kept_{name} = {name}" for name in kept)).body
         after = [f"if {name} is None: {name} = kept_{name}" for name in kept]
         self.begun |= keys

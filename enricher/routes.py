@@ -65,6 +65,8 @@ class IndexTarget(BaseModel):
         for part in parts:
             if not part.keys and not _INDEX_TEXT.fullmatch(part.literal):
                 raise ValueError(f'"{part.literal}" cannot stand in an index name')
+        if any(part.format and not part.format.startswith("%") for part in parts):
+            raise ValueError("a number with a format cannot stand in an index name")
         if sum(bool(part.format) for part in parts) > 1:
             raise ValueError("one time is enough in an index name")
         return text

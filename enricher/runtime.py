@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Protocol
 
+from enricher import writes
 from enricher.budget import Budget
 from enricher.lookups.store import Lookups, NoLookups
 from enricher.model import (
@@ -22,15 +22,14 @@ from enricher.model import (
     Delivery,
     Document,
     Outcome,
+    Output,
+    OutputSink,
     Record,
-    Rejected,
     Sink,
     Source,
 )
 from enricher.tally import Reloads, Tally
 
-RECORD_OVERHEAD = 600
-"""Bytes of the tuples, texts and numbers around one record and its document (measured)."""
 SAMPLE_EVERY = 128
 """One delivery in so many goes through the plan stage by stage, to know what each costs."""
 WARM = 4
@@ -60,6 +59,8 @@ class Runtime:
     sinks: Mapping[str, Sink]
     dead_letters: DeadLetterSink
     budget: Budget
+    output_sinks: Mapping[str, OutputSink] = field(default_factory=dict)
+    """What outputs are written to; empty where the plan has none."""
     lookups: Lookups = field(default_factory=NoLookups)
     """What the plan asks; closed in the end."""
     tally: Tally = field(default_factory=Tally)
@@ -126,10 +127,11 @@ class Runtime:
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.lookups.close)
-            outputs: list[Sink | DeadLetterSink] = [*self.sinks.values(), self.dead_letters]
-            for sink in outputs:
+            sinks: list[Sink | OutputSink | DeadLetterSink]
+            sinks = [*self.sinks.values(), *self.output_sinks.values(), self.dead_letters]
+            for sink in sinks:
                 stack.push_async_callback(sink.close)
-            if not await _unless(stopping, _open(outputs)):
+            if not await _unless(stopping, _open(sinks)):
                 return True
             self.opened = True
             for source in self.sources:
@@ -192,9 +194,10 @@ class Runtime:
             self._under_way += 1
             self._quiet.clear()
             outcomes = await self._enrich(delivery.records)
-            size = footprint(delivery, outcomes)
+            outputs = writes.outputs_of(outcomes) if self.output_sinks else []
+            size = writes.footprint(delivery, outcomes, outputs)
             self.budget.take(size, len(delivery.records))
-            task = asyncio.create_task(self._settle(delivery, outcomes, size))
+            task = asyncio.create_task(self._settle(delivery, outcomes, outputs, size))
             self._settling.add(task)
             task.add_done_callback(self._end)
             task.add_done_callback(self._note_failure)
@@ -218,17 +221,20 @@ class Runtime:
         self.tally.sampled += len(records)
         return await self.plan.process_timed(records, self.tally.cost_ns)
 
-    async def _settle(self, delivery: Delivery, outcomes: list[Outcome], size: int) -> None:
+    async def _settle(
+        self, delivery: Delivery, outcomes: list[Outcome], outputs: list[Output], size: int
+    ) -> None:
         """Write a delivery's outcomes and acknowledge it, whatever it takes."""
         try:
             documents: list[Document] = [one for one in outcomes if type(one) is Document]
             letters: list[DeadLetter] = [one for one in outcomes if type(one) is DeadLetter]
-            by_sink = _by_sink(documents)
-            writes = [self.sinks[name].write(those) for name, those in by_sink.items()]
-            refused = [one for rejected in await asyncio.gather(*writes) for one in rejected]
+            refused = await writes.write(
+                documents, outputs, self.sinks, self.output_sinks, self.tally
+            )
             if refused:
-                letters += [_letter_of(one) for one in refused]
-                outcomes = [*_without(outcomes, refused), *letters[-len(refused) :]]
+                made = writes.dead_letters_of(refused)
+                letters += made
+                outcomes = writes.replaced(outcomes, made)
             if letters:
                 if self.mask:
                     letters = await asyncio.to_thread(self.mask, letters)
@@ -257,37 +263,10 @@ class Runtime:
         return not late
 
 
-def footprint(delivery: Delivery, outcomes: Sequence[Outcome]) -> int:
-    """Estimate the bytes that a delivery holds until it is settled; a body is copied to be sent."""
-    bodies = sum([len(outcome[5]) for outcome in outcomes if type(outcome) is Document])
-    return delivery.size + 2 * bodies + RECORD_OVERHEAD * len(outcomes)
-
-
-def _by_sink(documents: list[Document]) -> dict[str, list[Document]]:
-    """Part documents by their sink; nearly always there is one."""
-    names = dict.fromkeys(map(_SINK, documents))
-    if len(names) == 1:
-        return dict.fromkeys(names, documents)
-    return {name: [one for one in documents if one.sink == name] for name in names}
-
-
-_SINK: Callable[[Document], str] = itemgetter(Document._fields.index("sink"))
-
-
-async def _open(outputs: Sequence[Sink | DeadLetterSink]) -> None:
+async def _open(sinks: Sequence[Sink | OutputSink | DeadLetterSink]) -> None:
     async with asyncio.TaskGroup() as group:
-        for sink in outputs:
+        for sink in sinks:
             group.create_task(sink.open())
-
-
-def _letter_of(rejected: Rejected) -> DeadLetter:
-    document = rejected.document
-    return DeadLetter(document.record, document.sink, rejected.error, rejected.reason)
-
-
-def _without(outcomes: list[Outcome], refused: list[Rejected]) -> list[Outcome]:
-    gone = {id(one.document) for one in refused}
-    return [outcome for outcome in outcomes if id(outcome) not in gone]
 
 
 async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from enricher.model import DeadLetter, Document, Dropped, Outcome
+from enricher.histogram import LATENCY_S, Histogram
+from enricher.model import DeadLetter, Document, Dropped, Outcome, Output
 
 FAMILIES = 100
 """Families of indices that are told apart, at most: a metric's labels must be few."""
+SAMPLED = 128
+"""Documents of a delivery whose latency is worked out, about."""
 _DATE = re.compile(r"[-._]\d[\d._-]*$")
 
 
@@ -26,6 +30,11 @@ class Tally:
     documents: Counter[str] = field(default_factory=Counter)
     """By index."""
     alerts: Counter[str] = field(default_factory=Counter)
+    outputs: Counter[str] = field(default_factory=Counter)
+    """By name; what is sent again counts again."""
+    latency: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    """By sink and name of the output, no name for documents: seconds from the records' timestamps
+    until they were acknowledged there."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """By `stage: error`."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -48,6 +57,23 @@ class Tally:
                 elif type(outcome) is Dropped:
                     self.dropped[outcome.stage] += 1
         return alerting
+
+    def note_latency(
+        self, sink: str, output: str, items: Sequence[Document] | Sequence[Output]
+    ) -> None:
+        """Note that these were acknowledged just now.
+
+        Of many, one in so many counts for all: a p99 is the same, and costs nothing an event.
+        """
+        times = 1 + len(items) // SAMPLED
+        records = [item.record for item in items[::times]]
+        stamps = [record.timestamp for record in records if record.timestamp is not None]
+        if stamps:
+            place = sink, output
+            histogram = self.latency.get(place) or self.latency.setdefault(
+                place, Histogram(LATENCY_S)
+            )
+            histogram.observe_since(stamps, time.time(), times)
 
     def families(self) -> dict[str, int]:
         """Give the documents by index without its date; what goes beyond `FAMILIES` is `other`."""

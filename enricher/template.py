@@ -1,7 +1,8 @@
 """Text with `{field}` in it. A missing field makes no text at all, never a literal `{field}`.
 
-`{a.b}` is a field, `{@timestamp:%Y.%m.%d}` a time written by strftime's rules, `{$name}` one of
-the values the caller offers; `{{` and `}}` stand for braces. Event data is never a format string.
+`{a.b}` is a field, `{@timestamp:%Y.%m.%d}` a time written by strftime's rules, `{a:.1f}` a number
+with so many digits behind its point (`{a:,.0f}`: with commas), `{$name}` one of the values the
+caller offers; `{{` and `}}` stand for braces. Event data is never a format string.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import orjson
 from pydantic import AfterValidator, Field
 
 from enricher import path
+from enricher.functions import is_number
 from enricher.inline import define
 from enricher.model import Event
 from enricher.moment import moment
@@ -28,6 +30,7 @@ BUILTINS = {
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SAFE_FORMAT = re.compile(r"(?:%[YmdHjGVuyZ]|[-._ /:T0-9])+")
 """Nothing below the hour: see `Moment`."""
+_NUMBER_FORMAT = re.compile(r"(.+):(,?\.[0-9]f)")
 
 
 class Part(NamedTuple):
@@ -36,6 +39,7 @@ class Part(NamedTuple):
     literal: str
     keys: tuple[str, ...] = ()
     format: str = ""
+    """Of a time where it begins with `%`, else of a number."""
     builtin: str = ""
 
 
@@ -70,6 +74,8 @@ def _field(inside: str, builtins: Collection[str]) -> Part:
             known = suggest(inside[1:], builtins) or f" (there are {', '.join(builtins)})"
             raise ValueError(f'unknown value "{{{inside}}}"{known}')
         return Part("", builtin=inside[1:])
+    if number := _NUMBER_FORMAT.fullmatch(inside):
+        return Part("", path.parse(number[1]), number[2])
     field, _, time_format = inside.partition(":%")
     if time_format and not _SAFE_FORMAT.fullmatch(f"%{time_format}"):
         raise ValueError(f'"%{time_format}" is no time format (write it like %Y.%m.%d)')
@@ -137,25 +143,28 @@ def _source(part: Part, number: int, names: dict[str, Any]) -> str:
     if not part.format:
         return f"(_r{number} if type(_r{number} := {get}) is str else as_text(_r{number}))"
 
-    names[f"format_{number}"] = _time_writer(part.format)
+    names[f"format_{number}"] = _writer(part.format)
     return f"format_{number}({get})"
 
 
 def reader(part: Part) -> Callable[[Event], Any]:
-    """Build the function that gives a part's field: its value, or a time as the part wants it."""
+    """Build the function that gives a part's field: its value, or a text as the part wants it."""
     get = path.getter(path.render(part.keys))
     if not part.format:
         return get
-    write = _time_writer(part.format)
+    write = _writer(part.format)
     return lambda event: write(get(event))
 
 
-def _time_writer(time_format: str) -> Callable[[Any], str]:
-    def write(value: Any) -> str:
+def _writer(form: str) -> Callable[[Any], str]:
+    def write_time(value: Any) -> str:
         time = moment(value)
-        return time.local.strftime(time_format) if time else ""
+        return time.local.strftime(form) if time else ""
 
-    return write
+    def write_number(value: Any) -> str:
+        return format(value, form) if is_number(value) else as_text(value)
+
+    return write_time if form.startswith("%") else write_number
 
 
 def _check(text: str) -> str:

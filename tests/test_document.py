@@ -121,6 +121,20 @@ def test_aliases_cannot_grow_without_bound() -> None:
     assert "too many or too deep values" in found
 
 
+@pytest.mark.parametrize("text", ["- " * 100_000, "[" * 100_000, "{a: " * 50_000, "? " * 50_000])
+def test_depth_is_bounded(text: str) -> None:
+    """What is nested deeper would end the process, at a reload too."""
+    (problem,) = problems_of(parse(text, "f.yaml"))
+    assert "too many or too deep values" in problem
+    assert value_of("[" * 100 + "]" * 100)
+
+
+def test_no_path_of_a_secret_makes_it_fail() -> None:
+    document = parse(r'a: "${file:/\0}"', "f.yaml")
+    substitute(document, {})
+    assert "the secret file" in problems_of(document)[0]
+
+
 def test_size_is_bounded() -> None:
     (found,) = problems_of(parse("x" * (MAX_BYTES + 1), "f.yaml"))
     assert "larger than" in found

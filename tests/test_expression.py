@@ -114,7 +114,9 @@ def test_false(text: str) -> None:
         ("n is 5", "write == and !=", "n is"),
         ("n in [t]", "a list may hold", "t]"),
         ("n in [1, lower(t)]", "a list may hold", "lower"),
-        ("n == -t", "only comparisons", "-t"),
+        ("n == +t", "only comparisons", "+t"),
+        ("min(n)", "takes 2 to 16 arguments", "min"),
+        ("round(n, 1, 2)", "takes 1 to 2 arguments", "round"),
         ("n if t else f", "only comparisons", "n if"),
         ("lambda: n", "only comparisons", "lambda"),
         ("[x for x in list]", "only comparisons", "["),
@@ -174,10 +176,11 @@ def test_lines_are_one() -> None:
 
 
 def test_every_function_is_documented() -> None:
-    for function, arity, text in FUNCTIONS.values():
-        assert callable(function)
-        assert arity in (1, 2)
-        assert text[0].islower()
+    for function in FUNCTIONS.values():
+        assert callable(function.call)
+        assert 1 <= function.least <= 2
+        assert function.least <= function.most
+        assert function.text[0].islower()
 
 
 NAMES = ["n", "t", "list", "missing", "object.n", "object.deep.t", "@timestamp", '["a.b"]', "a.b"]
@@ -198,7 +201,15 @@ def deeper(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         *("({} and {})", "({} or {} or {})", "(not {})", "({} == {})", "({} != {})", "({} < {})"),
         *("({} >= {} > {})", "({} in {})", "({} not in {})", "({} + {})", "({} / {})", "({} * {})"),
         *("lower({})", "length({})", "is_number({})", "starts_with({}, {})", "ends_with({}, {})"),
-        *("matches({}, '[a-z]+$')", "({} in [1, 'a', null, -2.5])", "(3 <= {})", "({} - 1 < {})"),
+        *("(-{})", "min({}, {})", "max({}, {}, {})", "int({})", "round({})", "abs({})"),
+        *(
+            "round({}, 2)",
+            "({} > 5 * {})",
+            "matches({}, '[a-z]+$')",
+            "({} in [1, 'a', null, -2.5])",
+            "(3 <= {})",
+            "({} - 1 < {})",
+        ),
     ]
     return st.sampled_from(forms).flatmap(join)
 
@@ -249,3 +260,22 @@ def test_any_text_is_a_condition_or_a_told_mistake(text: str) -> None:
     except ExpressionError as error:
         assert 0 <= error.offset <= len(text)
         assert str(error)
+
+
+def test_fields_within_fields_without_end_are_a_told_mistake() -> None:
+    with pytest.raises(ExpressionError, match="too deep"):
+        compile_predicate("n" + ".a" * 1900)
+
+
+@pytest.mark.parametrize("text", ["0 == null", "-1 == null", '"a" == null', "not n == null"])
+def test_a_literal_is_not_null_and_nobody_is_warned(text: str) -> None:
+    """Python warns of `0 is None` (and a warning is an error here)."""
+    assert not compile_predicate(text)({})
+
+
+def test_the_place_of_a_mistake_is_never_behind_the_end() -> None:
+    """Python counts bytes here, of which a character has two that stands for `@`."""
+    text = "@a == @b or @c == @d or @e == 01"
+    with pytest.raises(ExpressionError) as caught:
+        compile_predicate(text)
+    assert 0 < caught.value.offset <= len(text)

@@ -76,6 +76,7 @@ async def test_status_is_json_and_tells_of_everything() -> None:
         "dead_letters": {"stage: Bad": 1},
         "dropped": {"drop": 1},
         "alerts": {},
+        "outputs": {},
         "alerting": {},
         "bytes_in_flight": 0,
         "deliveries_in_flight": 0,

@@ -19,10 +19,13 @@ from enricher.health import Health
 from enricher.histogram import Histogram
 from enricher.kafka.assignment import Counts
 from enricher.model import Alert, DeadLetter, Document, Dropped, Progress, Record
+from enricher.sources.inbox import weight
 from enricher.tally import FAMILIES, Tally, family_of
 
 from .geoip.mmdb import DATA, country, write
+from .http.rig import NDJSON, ndjson, serving
 from .stages.running import plan_of
+from .tail.rig import following
 from .test_runtime import Run
 
 Numbers = dict[tuple[str, tuple[str, ...]], float]
@@ -243,3 +246,54 @@ async def test_the_age_of_a_geoip_database_is_offered(tmp_path: Path) -> None:
     assert set(found) == {(str(city), "Test-City"), (str(asn), "GeoLite2-ASN")}
     assert time.time() - found[str(city), "Test-City"] < 1000
     assert found[str(asn), "GeoLite2-ASN"] == Reader(asn.read_bytes()).metadata.built_at
+
+
+async def test_a_source_that_listens_is_scraped() -> None:
+    """Its answers by status, what it was sent, and what it holds."""
+    run = Run([])
+    async with serving(settles=False, max_held_bytes=2048) as rig:
+        run.runtime.sources = [rig.source]
+        body = ndjson(4)
+        waiting = asyncio.create_task(rig.post(body, NDJSON))
+        await rig.until(4)
+        assert (await rig.post(ndjson(4), NDJSON)).status_code == 429
+        assert (await rig.post(b"[")).status_code == 400
+        found = scrape(of(run))
+        assert found["enricher_source_held_bytes", ("http",)] == weight(rig.taken)
+        assert found["enricher_source_connections", ("http",)] >= 1
+        assert found["enricher_source_blocked", ("http",)] == 0
+        await rig.settle()
+        await waiting
+        found = scrape(of(run))
+    assert found["enricher_source_received_records_total", ("http",)] == 4
+    assert found["enricher_source_received_bytes_total", ("http",)] == 2 * len(body) + 1
+    assert found["enricher_source_held_bytes", ("http",)] == 0
+    assert {k[1]: v for k, v in found.items() if k[0] == "enricher_http_requests_total"} == {
+        ("http", "200"): 1,
+        ("http", "400"): 1,
+        ("http", "429"): 1,
+    }
+    assert of(run).status()["sources"]["http"]["requests"] == {"200": 1, "400": 1, "429": 1}
+    assert of(run).reasons() == ["http: does not listen"]
+
+
+async def test_followed_files_are_scraped(tmp_path: Path) -> None:
+    """How far each is behind, and what can be read."""
+    (tmp_path / "a.log").write_bytes(b"one\ntw")
+    (tmp_path / "b.log").write_bytes(b"three\n")
+    run = Run([])
+    async with following(tmp_path, settles=False) as found:
+        run.runtime.sources = [found.source]
+        await found.until(lambda: len(found.values) == 2)
+        numbers = scrape(of(run))
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/a.log", "file")] == 6
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/b.log", "file")] == 6
+        await found.deliveries[0].acknowledge()
+        numbers = scrape(of(run))
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/a.log", "file")] == 2
+        assert numbers["enricher_file_lag_bytes", (f"{tmp_path}/b.log", "file")] == 0
+    assert numbers["enricher_file_followed", ("file",)] == 2
+    assert numbers["enricher_file_open", ("file",)] == 2
+    for name in ("unreadable", "truncated_total", "vanished_total"):
+        assert numbers[f"enricher_file_{name}", ("file",)] == 0
+    assert of(run).status()["sources"]["file"]["followed"] == 2

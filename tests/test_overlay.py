@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import pytest
 from enricher.build import build
 from enricher.config import load
 from enricher.fast import build_fast
-from enricher.fragments import MAX_HELD, MAX_TEXTS, Rows, Texts, Unfit, fragment
+from enricher.fragments import MAX_TEXTS, Rows, Texts, Unfit, fragment
 from enricher.generator import generate, hostile
-from enricher.model import DeadLetter, Document, Record
+from enricher.model import DeadLetter, Document, Record, Shared
 from enricher.plan import ENOUGH, MOST_NAMES, MOST_ROUNDS, SEEN, Bet, Plan
 
 PAYMENTS = Path(__file__).parent.parent / "pipelines" / "payments.yaml"
@@ -156,31 +155,26 @@ def test_hostile_events_have_one_outcome_each() -> None:
     assert [outcome.record.id for outcome in outcomes] == [f"id-{n}" for n in range(300)]
 
 
-def test_a_row_is_that_of_its_dict_alone() -> None:
-    """A dict that was freed and another at its address are told apart: the first is held."""
-    rows = Rows(frozenset(), ["a"])
-    for number in range(1000):
-        values = {"a": number}
-        row = rows.known.get(id(values))
-        if row is None or row[0] is not values:
-            row = rows.make(values)
-        assert row[1:] == (b',"a":%d' % number, number)
-        del values, row
-        gc.collect(0)
+def test_a_row_is_that_of_its_plan_alone() -> None:
+    """An answer that outlives its plan gets a row of the next one's."""
+    values = Shared({"a": 1, "b": 2})
+    for rows, piece, read in (
+        (Rows(frozenset(), ["a"]), b',"a":1,"b":2', (1,)),
+        (Rows(frozenset("a"), ["b", "a"]), b',"b":2', (2, 1)),
+    ):
+        assert values.owner is not rows
+        rows.make(values)
+        assert (values.owner, values.piece, values.row) == (rows, piece, read)
 
 
-def test_what_is_kept_is_bounded_by_its_bytes() -> None:
-    """Texts that never come again, as an `extract` from long messages gives them."""
-    rows = Rows(frozenset(), [])
-    most = 0
-    for number in range(300):
-        rows.make({"a": f"{number}" + "x" * 100_000})
-        most = max(most, sum(len(row[1]) for row in rows.known.values()))
-    assert 0 < most <= MAX_HELD
-    rows = Rows(frozenset("a"), ["a"])  # not in its piece, and held all the same
-    for number in range(300):
-        rows.make({"a": f"{number}" + "x" * 100_000})
-    assert 0 < sum(len(row[0]["a"]) for row in rows.known.values()) <= MAX_HELD
+def test_fields_that_no_cache_holds_make_no_row() -> None:
+    """The plain way writes them."""
+    with pytest.raises(Unfit):
+        Rows(frozenset(), ["a"]).make({"a": 1})  # type: ignore[arg-type]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Texts that never come again."""
     texts = Texts("a")
     for number in range(MAX_TEXTS + 100):
         assert texts[f"{number}"] == b',"a":"%d"' % number

@@ -73,6 +73,15 @@ routes:
   - elasticsearch: {index: rest}
 alerts:
   - {name: high, when: risk.score >= 3, summary: "{user.id} {risk.why}"}
+outputs:
+  - name: risky
+    when: risk.level != null
+    kafka:
+      topic: risky
+      key: "{user.id}"
+      body: {kind: RISK, risk: {score: "{risk.score}", why: "{risk.why}"}, of: ["{user.id}", 1]}
+  - {name: all, kafka: {topic: all}}
+  - {name: kept, when: night, redis: {key: "night:{user.id}-{amount}", expire_s: 60}}
 """
 
 
@@ -132,7 +141,14 @@ def readable(outcome: Outcome) -> object:
         assert len({key for key, _ in pairs}) == len(pairs), "a key stands twice"
         body = orjson.loads(outcome.body)
         body.pop("processed_at", None)
-        return outcome._replace(body=orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+        outputs = tuple(
+            output._replace(
+                body=orjson.dumps(orjson.loads(output.body), option=orjson.OPT_SORT_KEYS)
+            )
+            for output in outcome.outputs
+        )
+        sorted_body = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+        return outcome._replace(body=sorted_body, outputs=outputs)
     assert isinstance(outcome, DeadLetter | Dropped)
     return outcome
 

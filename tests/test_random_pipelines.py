@@ -75,6 +75,21 @@ class Maker:
         parts = [f"{{{self.field()}}}", "x", "{$pipeline}" if builtins else "y", "-"]
         return "".join(one.sample(parts, one.randint(1, 3)))
 
+    def reason(self) -> str:
+        text = self.template()
+        return text.replace("}", ":.1f}", 1) if self.random.random() < 0.3 else text
+
+    def arithmetic(self, depth: int = 2) -> str:
+        """Write arithmetic; most fields are no number, so most of it comes to nothing."""
+        one = self.random
+        if not depth or one.random() < 0.3:
+            field = self.field().replace("event.", "").replace("class", "klass")
+            return one.choice([field, "1", "2.5", "9223372036854775807", "0"])
+        left, right = self.arithmetic(depth - 1), self.arithmetic(depth - 1)
+        forms = ["{} + {}", "{} - {}", "{} * {}", "{} / {}", "min({}, {})", "max({}, {}, 3)"]
+        forms += ["int({})", "round({}, 1)", "abs(-{})"]
+        return f"({one.choice(forms).format(left, right)})"
+
     def when(self, depth: int = 2) -> str:
         one = self.random
         field = self.field().replace("event.", "").replace("class", "klass")
@@ -93,6 +108,7 @@ class Maker:
             f"length({field}) > 1",
             f"not {field}",
             f"{field} + 1 > b",
+            f"{field} > {self.arithmetic()}",
         ]
         return one.choice(tests)
 
@@ -143,9 +159,15 @@ class Maker:
         return {"field": self.field(), "periods": periods, "otherwise": self.sets()}
 
     def stage_score(self) -> dict[str, Any]:
-        points = self.random.choice([1, 2.5])
-        rules = [{"when": self.when(), "add": points, "reason": self.template()} for _ in range(2)]
-        levels = [{"at_least": 2, "set": self.sets()}, {"set": self.sets()}]
+        one = self.random
+        points = [1, 2.5, self.arithmetic(), self.arithmetic()]
+        rules: list[dict[str, Any]] = [
+            {"when": self.when(), "add": one.choice(points), "reason": self.reason()}
+            for _ in range(2)
+        ]
+        rules[0] |= {"at_most": one.choice([1, 3.5])} if one.random() < 0.3 else {}
+        bound = one.choice([{"at_least": 2}, {"above": 2}])
+        levels = [bound | {"set": self.sets()}, {"set": self.sets()}]
         stage: dict[str, Any] = {"target": self.field(), "rules": rules}
         stage |= {"levels": levels[: self.random.randint(0, 2)]}
         return stage | ({"reasons": self.field()} if self.random.random() < 0.5 else {})
@@ -213,7 +235,28 @@ class Maker:
             "stages": [{"json": decoder}, *(self.stage() for _ in range(one.randint(1, 5)))],
             "routes": [*routes, {"elasticsearch": {"index": "rest"}}],
             "alerts": alerts[: one.randint(0, 2)],
+            "outputs": [self.output(n) for n in range(one.choice([0, 0, 1, 3]))],
         }
+
+    def output(self, number: int) -> dict[str, Any]:
+        one = self.random
+        body = {f"k{n}": self.part() for n in range(one.randint(0, 3))}
+        target: dict[str, Any] = {"body": body} if one.random() < 0.7 else {}
+        when = {"when": self.when()} if one.random() < 0.7 else {}
+        key = self.template(builtins=False)
+        if one.random() < 0.3:
+            target |= {"key": f"k:{key}", "expire_s": 60}
+            return {"name": f"o{number}", **when, "redis": target}
+        target |= {"topic": "t"} | ({"key": key} if one.random() < 0.7 else {})
+        return {"name": f"o{number}", **when, "kafka": target}
+
+    def part(self, depth: int = 2) -> Any:
+        one = self.random
+        if depth and one.random() < 0.3:
+            parts = [self.part(depth - 1) for _ in range(2)]
+            return parts if one.random() < 0.5 else dict(zip("ab", parts, strict=True))
+        constants = [None, True, 1, -2.5, "", "x", "{{x}}"]
+        return one.choice([f"{{{self.field()}}}", self.template(), one.choice(constants)])
 
     def event(self, names: list[str]) -> bytes:
         one = self.random

@@ -49,11 +49,11 @@ def database(file: Path, country: str) -> None:
 class Rig:
     """A run that is not started, and what reloads it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pipeline: str = PIPELINE) -> None:
         self.file = folder / "p.yaml"
         self.table = folder / "table.yaml"
         self.database = folder / "city.mmdb"
-        self.file.write_text(PIPELINE)
+        self.file.write_text(pipeline)
         self.table.write_text("k: one\n")
         database(self.database, "Nepal")
         self.reloader = service.prepare(self.read, service.Options(watch=True))
@@ -172,6 +172,10 @@ def spoil_database(rig: Rig) -> None:
             lambda rig: rig.file.write_text(PIPELINE.replace("elasticsearch: {index: logs}", "console: {}")),
             "routes: the sink console changed, which needs a restart",
         ),
+        (
+            lambda rig: rig.file.write_text(PIPELINE + "outputs: [{name: o, kafka: {topic: t}}]\n"),
+            "outputs: the sink kafka changed, which needs a restart",
+        ),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )  # fmt: skip
@@ -237,6 +241,24 @@ async def test_without_watching_only_a_request_reloads(rig: Rig) -> None:
                 await asyncio.sleep(0.05)
     finally:
         following.cancel()
+
+
+async def test_outputs_may_change_where_what_they_are_written_to_is_there(tmp_path: Path) -> None:
+    """Another condition, body or topic counts from the next delivery on."""
+    first = "outputs: [{name: o, when: kind == 'x', kafka: {topic: t}}]\n"
+    rig = Rig(tmp_path, PIPELINE + first)
+    record = Record(b'{"ip":"1.1.1.1","kind":"k"}', "id", None, "f", 0)
+
+    async def topics() -> list[str]:
+        (outcome,) = await rig.runtime.plan.process([record])
+        assert isinstance(outcome, Document)
+        return [output.to.topic for output in outcome.outputs]
+
+    assert await topics() == []
+    rig.file.write_text(PIPELINE + first.replace("'x'", "'k'").replace("topic: t", "topic: u"))
+    await rig.reloader.reload()
+    assert rig.runtime.reloads.last_error is None
+    assert await topics() == ["u"]
 
 
 def test_the_files_of_a_pipeline(rig: Rig) -> None:

@@ -24,7 +24,8 @@ from enricher.model import (
     Rejected,
     UserError,
 )
-from enricher.runtime import Runtime, footprint
+from enricher.runtime import Runtime
+from enricher.writes import footprint
 
 PLENTY = 1 << 30
 PATIENCE_S = 10.0

@@ -13,7 +13,7 @@ from enricher import (
     budget,
     document,
     expression,
-    fragments,
+    outputs,
     path,
     plan,
     readings,
@@ -23,12 +23,16 @@ from enricher import (
 from enricher.beats.limits import LIMITS
 from enricher.connections import ElasticsearchConnection
 from enricher.geoip import places
+from enricher.http import inflate
 from enricher.pii import scanner
 from enricher.sinks import dead_letter_kafka
+from enricher.sources.file import File
+from enricher.sources.http import Http
 from enricher.sources.kafka import Kafka
 from enricher.stages import base, extract
 from enricher.stages.json import Json
 from enricher.stages.lookup import Lookup
+from enricher.tail import source as tail
 from enricher.waiting import Backoff
 
 ROOT = Path(__file__).parent.parent
@@ -50,21 +54,34 @@ NUMBERS = {
     f"{routes.Window().past_days} days back, {routes.Window().future_days} day ahead": "the window",
     f"{routes.MAX_INDEX_BYTES} bytes": "an index",
     f"{routes.MAX_ID_BYTES} bytes, always inside a JSON text": "an id",
+    f"{outputs.MAX_KEY_BYTES} bytes a key": "a key of an output",
     f"{default(Lookup, 'max_key_bytes')} bytes (`max_key_bytes`)": "a key",
     f"{LIMITS.window:,} events": "a window of Beats",
     f"{LIMITS.frame >> 20} MiB compressed, {LIMITS.inflated >> 20} MiB inflated": "a frame",
     f"{LIMITS.ratio}:1 beyond {LIMITS.ratio_from >> 20} MiB": "a bomb",
+    f"{default(Http, 'max_body_bytes') >> 20} MiB sent": "a body",
+    f"{default(Http, 'max_inflated_bytes') >> 20} MiB inflated, {default(Http, 'max_inflate_ratio')}:1"
+    f" beyond {inflate.FREE >> 20} MiB": "a body, inflated",
+    f"{default(Http, 'max_records'):,} a request, {default(Http, 'max_record_bytes') >> 20} MiB": (
+        "records of a request"
+    ),
+    f"{default(Http, 'max_held_bytes') >> 20} MiB held (`max_held_bytes`)": "requests",
+    f"{default(Http, 'max_connections')} connections, {default(Http, 'header_s'):.0f} s a head, "
+    f"{default(Http, 'body_s'):.0f} s a body": "slow clients",
+    f"{default(File, 'max_record_bytes') >> 20} MiB (`max_record_bytes`)": "a line",
+    f"{default(File, 'max_open_files')} open at a time (`max_open_files`), {tail.LAGS} on": "files",
     f"{scanner.CANDIDATES:,} candidates an event": "a scan",
     f"{extract.LIMIT:,} to {places.LIMIT:,} short texts": "what is remembered",
     f"{tally.FAMILIES} families of indices, {readings.ERRORS} kinds of error": "labels of metrics",
     f"{plan.MOST_NAMES:,} names and as many shapes": "names of fields",
-    f"{fragments.MAX_HELD >> 20} MiB of rows a stage": "rows",
+    f"{default(Lookup, 'cache_mib'):.0f} MiB of answers": "answers",
     f"{base.MAX_REASON} characters of a reason": "a reason",
     f"{Backoff().longest_hint_s:.0f} s |": "a Retry-After",
     f"backoff to {Backoff().cap_s:.0f} s": "a pause",
     f"{default(ElasticsearchConnection, 'timeout_s'):.0f} s (`timeout_s`)": "a request",
     f"{dead_letter_kafka._REASON:,} bytes in a letter": "a letter's reason",
     f"{document.MAX_BYTES >> 20} MiB, {document.MAX_NODES:,} values": "YAML",
+    f"thousand | {document.MAX_DEPTH} levels": "YAML's depth",
     f"{expression.MAX_LENGTH:,} characters, depth {expression.MAX_DEPTH}": "a condition",
     f"{path.MAX_DEPTH} levels": "a path",
     f"{admin._BODY:,} bytes of body, {admin._BACKLOG} waiting": "the admin endpoint",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.kafka.watermark import Watermark
+from enricher.watermark import Watermark
 
 
 @st.composite

@@ -79,5 +79,5 @@ class AlertmanagerTarget(BaseModel):
 def _is_many_valued(part: Part) -> bool:
     if part.builtin:
         return part.builtin == "now"
-    is_time = bool(part.format) or part.keys == ("@timestamp",)
+    is_time = part.format.startswith("%") or part.keys == ("@timestamp",)
     return is_time or bool(part.keys and _MANY.fullmatch(part.keys[-1]))

@@ -19,6 +19,10 @@ Labels = tuple[tuple[str, str], ...]
 
 MAX_LABEL = 256
 """Characters of a label's value that are kept."""
+MOST_REMEMBERED = 1000
+"""Sets of labels that are remembered."""
+MAX_REMEMBERED = 1000
+"""Characters of a set that is."""
 MAX_TEXT = 4096
 """Characters of an annotation, and of a URL."""
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -57,15 +61,22 @@ def labeller(
         templates: by the name of the label.
         builtins: what `{$hostname}` and the like stand for.
     """
-    renderers = [(label, renderer(text, builtins)) for label, text in templates.items()]
+    renderers = [renderer(text, builtins) for text in templates.values()]
+    known: dict[tuple[str | None, ...], Labels] = {}
+    """By the texts that they are made of: an error that fires goes on firing."""
 
     def labels(event: Event) -> Labels:
-        found = {"alertname": name}
-        for label, render in renderers:
-            value = clean(render(event) or "", MAX_LABEL)
-            if value:
-                found[label] = value
-        return tuple(found.items())
+        texts = tuple([render(event) for render in renderers])
+        found = known.get(texts)
+        if found is None:
+            values = [clean(text or "", MAX_LABEL) for text in texts]
+            given = {label: value for label, value in zip(templates, values, strict=True) if value}
+            found = tuple(({"alertname": name} | given).items())
+            if len(known) >= MOST_REMEMBERED:
+                known.clear()
+            if sum([len(text or "") for text in texts]) <= MAX_REMEMBERED:
+                known[texts] = found
+        return found
 
     return labels
 

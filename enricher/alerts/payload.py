@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
-from pydantic_core import InitErrorDetails
 
 from enricher.alerts.digest import Digest, Match
 from enricher.alerts.identity import name_of
@@ -22,29 +20,6 @@ MOST_COPIED = 16 << 10
 """Bytes of an object or a list that a template copies."""
 MOST_TEXT = 2_900
 """Characters of a text for Slack, which refuses a section with more than 3,000."""
-
-
-def check_body(body: Any) -> None:
-    """Check every text of a body. Raises ValidationError with the place of each mistake."""
-    mistakes: list[InitErrorDetails] = []
-    for place, text in _texts(body, ()):
-        try:
-            parse(text, KNOWN)
-        except ValueError as error:
-            mistakes.append(
-                InitErrorDetails(type="value_error", loc=place, input="", ctx={"error": error})
-            )
-    if mistakes:
-        raise ValidationError.from_exception_data("body", mistakes)
-
-
-def _texts(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, inner in items:
-            yield from _texts(inner, (*place, key))
 
 
 def compile_body(body: Any, style: Style, pipeline: str) -> Payload:

@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validato
 
 from enricher.alerts.digest import Digest, Refused
 from enricher.alerts.identity import name_of
-from enricher.alerts.payload import Payload, check_body, compile_body, generic_body
+from enricher.alerts.payload import Payload, compile_body, generic_body
 from enricher.alerts.reason import reason_of
-from enricher.alerts.text import RAW, SLACK, cut, tidy
+from enricher.alerts.text import KNOWN, RAW, SLACK, cut, tidy
+from enricher.body import check
 from enricher.connections import STRICT, File, Token, reveal
 from enricher.document import MISSING
 from enricher.model import Unavailable
@@ -109,7 +110,7 @@ class WebhookTarget(BaseModel):
     @field_validator("body")
     @classmethod
     def _check_texts(cls, body: Any) -> Any:
-        check_body(body)
+        check(body, KNOWN)
         return body
 
     @model_validator(mode="after")

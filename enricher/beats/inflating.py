@@ -43,10 +43,10 @@ class Inflating:
         self._is_full = len(piece) == _PIECE
         self.inner.add(piece)
         self._inflated += len(piece)
-        self._check(is_stuck=not rest and not piece)
+        self._check()
         return len(piece)
 
-    def _check(self, *, is_stuck: bool) -> None:
+    def _check(self) -> None:
         limits = self._limits
         if self._inflated > limits.inflated:
             raise Refused("inflate", f"a compressed frame of more than {limits.inflated} bytes")
@@ -54,6 +54,7 @@ class Inflating:
             raise Refused("ratio", f"a frame compressed to less than 1/{limits.ratio}")
         if self._zlib.eof and (self._left or self._zlib.unused_data):
             raise Refused("inflate", "a compressed frame with bytes behind its end")
-        if is_stuck and not self._left and not self._zlib.eof:
+        has_more = self._left or self._zlib.unconsumed_tail or self._is_full
+        if not has_more and not self._zlib.eof:
             raise Refused("inflate", "a compressed frame that is cut off")
         self.ended = self._zlib.eof

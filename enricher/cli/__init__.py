@@ -20,6 +20,7 @@ COMMANDS = {
     "dry-run": "Show what a pipeline makes of a file. No network, nothing written.",
     "check": "Check pipeline files: every mistake with its line.",
     "test": "Run the tests that stand in pipeline files.",
+    "backtest": "Run history through the rules: hits, scores, precision, what would change.",
     "stages": "Show the reference of stages, with examples.",
     "schema": "Print the JSON Schema of pipeline files, for editors.",
     "generate": "Generate realistic events as JSON lines.",

@@ -28,7 +28,8 @@ def replay(opened: Opened, dry_run: bool, output: str) -> None:
     The records are the original bytes under the original ids, timestamps, streams, offsets and
     keys, so a document that is there already is not written twice. What settles is removed.
     What fails again stays as it is; what was cut for its size, or masked, cannot be replayed and
-    stays too: exit code 1 for both. Alerts are not sent. Killed at any point, the next replay
+    stays too: exit code 1 for both. Outputs are written again, under their own keys; alerts are
+    not sent. Killed at any point, the next replay
     finishes the work.
 
     --dry-run cannot know what a server would refuse.
@@ -100,7 +101,7 @@ def replay_all(
     from enricher.cli.run import progress_bar
     from enricher.dead_letters.replay import FailedAgain, LetterSource
     from enricher.runtime import Runtime
-    from enricher.sinks import Setting, build_sinks
+    from enricher.sinks import Setting, build_output_sinks, build_sinks
 
     pipeline, folder = opened.config.pipeline, opened.config.pipeline.templates
     setting = Setting(pipeline.connections, folder and opened.config.folder / folder)
@@ -109,6 +110,7 @@ def replay_all(
         plan=plan,
         sources=[LetterSource(opened.queue, entries, failed)],
         sinks=build_sinks({route.sink for route in pipeline.routes}, setting),
+        output_sinks=build_output_sinks({output.sink for output in pipeline.outputs}, setting),
         dead_letters=failed,
         budget=Budget(DEFAULT_BUDGET_MIB << 20),
         lookups=lookups,

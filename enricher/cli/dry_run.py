@@ -81,7 +81,7 @@ def command(
 
 def batches(files: tuple[str, ...], limit: int | None) -> Iterator[list[Record]]:
     """Yield the records of files in batches, up to a limit."""
-    from enricher.sources.file import read_records
+    from enricher.lines import read_records
 
     left = limit
     for records in itertools.chain.from_iterable(map(read_records, files)):

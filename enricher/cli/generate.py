@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from enricher.generator import GeneratedRecord, HostileRecord
 
 TOPICS = ("payment-logs", "order-logs", "user-logs", "fraud-logs")
 
@@ -18,6 +23,10 @@ TOPICS = ("payment-logs", "order-logs", "user-logs", "fraud-logs")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events.")
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="Spread over.")
 @click.option("--hostile", is_flag=True, help="Broken and malicious records instead.")
+@click.option("--fraud", "share", type=click.FloatRange(0, 1), metavar="SHARE",
+              help="Payments instead, this part of them fraud, such as 0.01.")  # fmt: skip
+@click.option("--labels", type=click.Path(path_type=Path, dir_okay=False),
+              help="With --fraud: write a line for each payment that is fraud.")  # fmt: skip
 @click.option(
     "--topic",
     type=click.Choice(TOPICS),
@@ -26,38 +35,89 @@ TOPICS = ("payment-logs", "order-logs", "user-logs", "fraud-logs")
 )
 @click.option("--users", is_flag=True, help="The users that Redis would know, for --lookups.")
 def command(
-    count: int, seed: int, days: int, hostile: bool, topic: str | None, users: bool
+    count: int,
+    seed: int,
+    days: int,
+    hostile: bool,
+    share: float | None,
+    labels: Path | None,
+    topic: str | None,
+    users: bool,
 ) -> None:
     """Generate realistic payment, order, user and fraud events as JSON lines.
+
+    \b
+    With --fraud, payments of the level BUSINESS with episodes of fraud among them:
+      burst               stolen cards tried with small amounts, dozens in minutes
+      takeover            at night, a new device, place and method, large amounts
+      impossible_travel   one account, two far-apart places, within minutes
+      mule                a wallet of a few days that passes large amounts on
 
     \b
     Examples:
       enricher generate -n 10000 > events.ndjson
       enricher generate --users > users.ndjson
       enricher generate --hostile -n 500 | enricher dry-run pipelines/payments.yaml
+      enricher generate --fraud 0.01 -n 100000 --labels labels.ndjson > history.ndjson
     """
     from enricher import generator
 
-    out = sys.stdout.buffer
+    if hostile and share is not None:
+        raise click.UsageError("choose one of --hostile and --fraud")
+    if labels and share is None:
+        raise click.UsageError("--labels says which payments of --fraud are fraud: give that too")
     if users:
-        for line in user_lines(seed):
-            out.write(line)
+        sys.stdout.buffer.writelines(user_lines(seed))
         return
-    records: Iterator[object] = (
-        generator.hostile(count, seed) if hostile else generator.generate(count, seed, days=days)
-    )
+    records: Iterable[GeneratedRecord | HostileRecord]
+    if share is not None:
+        records = fraud_records(count, share, seed, days, labels)
+    elif hostile:
+        records = generator.hostile(count, seed)
+    else:
+        records = generator.generate(count, seed, days=days)
+    write(records, topic)
+
+
+def write(records: Iterable[GeneratedRecord | HostileRecord], topic: str | None) -> None:
+    """Write the values as lines, of one topic or of all."""
+    records = iter(records)
     for batch in iter(lambda: list(itertools.islice(records, 1000)), []):
-        values = [r.value for r in batch if topic in (None, r.topic)]  # type: ignore[attr-defined]
-        out.write(b"".join([value.replace(b"\n", b" ") + b"\n" for value in values]))
+        values = [record.value for record in batch if topic in (None, record.topic)]
+        lines = b"".join([value.replace(b"\n", b" ") + b"\n" for value in values])
+        sys.stdout.buffer.write(lines)
+
+
+def fraud_records(
+    count: int, share: float, seed: int, days: int, labels: Path | None
+) -> Iterator[GeneratedRecord]:
+    """Yield payments, and write a label for each that is fraud."""
+    import os
+
+    import orjson
+
+    from enricher import generator
+    from enricher.model import UserError
+
+    try:
+        file = (labels or Path(os.devnull)).open("wb")
+    except OSError as error:
+        raise UserError(f"labels {labels} cannot be written: {error.strerror}") from None
+    with file:
+        for record, payment_id, episode in generator.generate_fraud(count, share, seed, days=days):
+            if episode:
+                label = {"payment_id": payment_id, "fraud": True, "episode": episode}
+                file.write(orjson.dumps(label, option=orjson.OPT_APPEND_NEWLINE))
+            yield record
 
 
 def user_lines(seed: int) -> Iterator[bytes]:
-    """Yield one `{"key": …, "value": …}` line a user."""
+    """Yield one `{"key": …, "value": …}` line for all that Redis knows of a user."""
     import orjson
 
     from enricher import generator
 
-    for key, value in generator.users(seed):
+    for key, value in itertools.chain(generator.users(seed), generator.accounts(seed)):
         try:
             parsed: object = orjson.loads(value)
         except orjson.JSONDecodeError:

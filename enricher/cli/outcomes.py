@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from enricher.model import DeadLetter, Document, Outcome
+from enricher.model import DeadLetter, Document, Outcome, Output
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
             "id": None if outcome.version is None else outcome.id,
             "document": orjson.loads(outcome.body),
             "alerts": [alert.name for alert in outcome.alerts],
+            **({"outputs": list(map(output_as_dict, outcome.outputs))} if outcome.outputs else {}),
         }
     if type(outcome) is DeadLetter:
         return {
@@ -31,6 +32,14 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
             "reason": outcome.reason,
         }
     return {"outcome": "dropped", "stage": outcome.stage}  # type: ignore[union-attr]
+
+
+def output_as_dict(output: Output) -> dict[str, Any]:
+    """Give an output as programs read it: the key is null where it is the record's id."""
+    to = output.to
+    place = {"topic": to.topic} if to.topic else {"expire_s": to.expire_s}
+    key = None if output.key == output.record.id else output.key
+    return {"name": to.name, **place, "key": key, "body": orjson.loads(output.body)}
 
 
 def ndjson(outcome: Outcome) -> bytes:
@@ -52,9 +61,8 @@ def pretty(outcome: Outcome) -> str:
             "\n" + click.style(plain(f"! {alert.name}: {alert.summary}"), fg="yellow")
             for alert in outcome.alerts
         )
-        body = orjson.dumps(orjson.loads(outcome.body), option=orjson.OPT_INDENT_2).decode()
-        lines = "\n".join(map(plain, body.split("\n")))
-        return f"{title}{alerts}\n{lines}\n\n"
+        outputs = "".join(map(_output, outcome.outputs))
+        return f"{title}{alerts}\n{_indented(outcome.body)}{outputs}\n\n"
     if type(outcome) is DeadLetter:
         title = click.style(
             f"✗ dead letter at {outcome.stage}: {outcome.error}", fg="red", bold=True
@@ -62,3 +70,14 @@ def pretty(outcome: Outcome) -> str:
         return f"{title}\n  {plain(outcome.reason)}\n\n"
     title = click.style(f"- dropped at {outcome.stage}", dim=True)  # type: ignore[union-attr]
     return f"{title}\n\n"
+
+
+def _output(output: Output) -> str:
+    where = f"kafka {output.to.topic}" if output.to.topic else "redis"
+    title = plain(f"⇒ {output.to.name}: {where} {output.key}")
+    return f"\n{click.style(title, fg='cyan')}\n{_indented(output.body)}"
+
+
+def _indented(body: bytes) -> str:
+    text = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode()
+    return "\n".join(map(plain, text.split("\n")))

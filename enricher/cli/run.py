@@ -29,7 +29,8 @@ SHOWN_ALERTS = 10
     "--local", is_flag=True, help="No servers: documents go to a SQLite file, alerts are printed."
 )
 @click.option("--connections", type=click.Path(path_type=Path), help="Stand-in for `connections:`.")
-@click.option("--source", "only", multiple=True, metavar="NAME", help="Keep only these sources.")
+@click.option("--source", "only", multiple=True, metavar="NAME",
+              help="Only these sources, enabled or not.")  # fmt: skip
 @click.option("--store", type=click.Path(path_type=Path), default=Path("enricher.db"),
               show_default=True, help="With --local: the SQLite file.")  # fmt: skip
 @click.option("--lookups", type=click.Path(path_type=Path),

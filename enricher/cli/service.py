@@ -26,7 +26,7 @@ from enricher.model import Alert, Document, Source, UserError
 from enricher.monitor import watched
 from enricher.reload import Reloader
 from enricher.runtime import Runtime
-from enricher.sinks import Setting, build_dead_letters, build_sinks
+from enricher.sinks import Setting, build_dead_letters, build_output_sinks, build_sinks
 from enricher.sources.base import Setting as SourceSetting
 from enricher.sources.file import FileSource
 from enricher.state import States, open_states
@@ -65,6 +65,7 @@ def assemble(config: PipelineConfig, options: Options, lookups: Lookups, states:
         plan=plan,
         sources=build_sources(config, options),
         sinks=build_sinks(names, setting),
+        output_sinks=build_output_sinks({one.sink for one in config.pipeline.outputs}, setting),
         dead_letters=build_dead_letters(
             setting,
             topic=config.pipeline.dead_letters.topic,

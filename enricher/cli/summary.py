@@ -19,6 +19,7 @@ def figures(tally: Tally, elapsed_s: float) -> dict[str, Any]:
         "events_per_second": round(tally.records / elapsed_s) if elapsed_s else 0,
         "documents": dict(sorted(tally.documents.items())),
         "alerts": dict(sorted(tally.alerts.items())),
+        "outputs": dict(sorted(tally.outputs.items())),
         "dead_letters": dict(sorted(tally.dead_letters.items())),
         "dropped": dict(sorted(tally.dropped.items())),
         "cost_by_stage_us": {
@@ -38,7 +39,7 @@ def as_text(tally: Tally, elapsed_s: float) -> str:
     speed = f"{numbers['events_per_second']:,} events/s"
     lines = [f"{numbers['records']:,} records in {numbers['seconds']:.1f} s, {speed}"]
     lines += _block("documents by index", tally.families())
-    for title in ("alerts", "dead_letters", "dropped"):
+    for title in ("alerts", "outputs", "dead_letters", "dropped"):
         lines += _block(title.replace("_", " "), numbers[title])
     cost = numbers["cost_by_stage_us"]
     if cost:

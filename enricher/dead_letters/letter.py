@@ -80,6 +80,7 @@ def from_line(line: bytes, place: Place = NOWHERE) -> Letter | None:
     """Give back the letter of a line; None where it is none, as a torn line is."""
     try:
         entry = orjson.loads(line)
+        _check(entry)
         record = Record(
             value=_bytes(entry, "value") or b"",
             id=entry["id"],
@@ -94,6 +95,20 @@ def from_line(line: bytes, place: Place = NOWHERE) -> Letter | None:
         return Letter(dead, entry["pipeline"], entry["at"], cut, place)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+_TEXTS = ("id", "stage", "error", "reason", "pipeline", "at")
+
+
+def _check(entry: dict[str, Any]) -> None:
+    """Raise TypeError for what is JSON, and yet no letter."""
+    numbers = [entry["position"], entry["timestamp"] or 0]
+    texts = [entry[name] for name in _TEXTS]
+    if entry.get("truncated"):
+        numbers.append(entry["size"])
+        texts.append(entry["sha256"])
+    if {*map(type, texts)} != {str} or {*map(type, numbers)} != {int}:
+        raise TypeError
 
 
 def _text(name: str, value: bytes | None) -> dict[str, str | None]:

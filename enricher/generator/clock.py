@@ -21,7 +21,7 @@ _TRAFFIC = (4, 2, 2, 1, 1, 2, 4, 6, 9, 12, 15, 16, 16, 15, 13, 13, 14, 16, 18, 2
 _OF_HOUR = tuple(f"{second // 60:02d}:{second % 60:02d}" for second in range(3600))
 _THOUSANDTHS = tuple(f".{number:03d}" for number in range(1000))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_IST_MS = 19_800_000
+IST_MS = 19_800_000
 
 _MILLISECONDS = 0.80  # below it "…T….123Z"; what follows splits the rest
 _SECONDS = 0.82
@@ -77,9 +77,9 @@ def written(moment: int, dice: Dice) -> str:
     if way < _MICROSECONDS:
         return f"{_clock(moment)}{dice.below(1000):03d}Z"
     if way < _OFFSET:
-        return _clock(moment + _IST_MS) + "+05:30"
+        return _clock(moment + IST_MS) + "+05:30"
     if way < _NAIVE:
-        return _clock(moment + _IST_MS)
+        return _clock(moment + IST_MS)
     return _clock(moment).replace("T", " ") + "+00:00"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CUSTOMERS = 5_000
+MULES = 300
+METHODS: Final = ("UPI", "CREDIT_CARD", "DEBIT_CARD", "WALLET", "NETBANKING")
 BROKEN = {
     "user-00013": b'{"registration_days_ago": 12, "ltv_inr": 48',
     "user-00042": b"[410, 73210.5, 96]",
@@ -103,3 +105,34 @@ def users(seed: int = 1) -> Iterator[tuple[str, bytes]]:
             yield f"user:{customer.user_id}", BROKEN[customer.user_id]
         elif known:
             yield f"user:{customer.user_id}", orjson.dumps(value)
+
+
+@lru_cache(maxsize=4)
+def mules(seed: int) -> tuple[Customer, ...]:
+    """Return the accounts that were opened within the last week to pass money on."""
+    dice = Dice(seed + 1)
+    return tuple(
+        _customer(number, dice)._replace(
+            user_id=f"user-9{number:04d}",
+            tier="new",
+            methods=("WALLET",),
+            registration_days_ago=dice.below(7),
+        )
+        for number in range(1, MULES + 1)
+    )
+
+
+def accounts(seed: int = 1) -> Iterator[tuple[str, bytes]]:
+    """Yield what Redis knows besides `users`: payment methods of each user, and the mules."""
+    for mule in mules(seed):
+        value = {
+            "registration_days_ago": mule.registration_days_ago,
+            "ltv_inr": 0,
+            "total_transactions": 0,
+            "tier": mule.tier,
+            "city": mule.city,
+        }
+        yield f"user:{mule.user_id}", orjson.dumps(value)
+    for customer in (*customers(seed), *mules(seed)):
+        methods = orjson.dumps(sorted(set(customer.methods)))
+        yield f"user_payment_methods:{customer.user_id}", methods

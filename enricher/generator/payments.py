@@ -100,6 +100,7 @@ def _results() -> tuple[Event, ...]:
 
 
 _ORIGINS = origins("payment-service", "4.18.2", _LEVELS)
+_BUSINESS = origins("payment-service", "4.18.2", {"BUSINESS": 1})
 _RESULTS = _results()
 _ANY_GATEWAY = weighted(_GATEWAYS)
 
@@ -133,11 +134,21 @@ def payment(stamp: str, customer: Customer, dice: Dice) -> Event:
     return event
 
 
-def _head(stamp: str, customer: Customer, dice: Dice) -> Event:
+def business(stamp: str, customer: Customer, dice: Dice) -> Event:
+    """Return one event of the payment service of the level BUSINESS."""
+    event = _head(stamp, customer, dice, _BUSINESS)
+    _order(event, customer, dice)
+    _outcome(event, customer, dice)
+    return event
+
+
+def _head(
+    stamp: str, customer: Customer, dice: Dice, places: tuple[Event, ...] = _ORIGINS
+) -> Event:
     empty = int(dice.random() * 100)
     return {
         "timestamp": stamp,
-        **dice.pick(_ORIGINS),
+        **dice.pick(places),
         "request_id": "" if empty in _NO_REQUEST else dice.identifier(),
         "trace_id": "" if empty in _NO_TRACE else dice.identifier(),
         "user_id": "" if empty in _NO_USER else customer.user_id,

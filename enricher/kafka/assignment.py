@@ -19,9 +19,9 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from enricher.kafka.watermark import Span, Watermark
 from enricher.model import Delivery, Record
 from enricher.waiting import Reminder
+from enricher.watermark import Span, Watermark
 
 log = structlog.get_logger(__name__)
 

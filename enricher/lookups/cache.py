@@ -7,7 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-Found = dict[str, Any] | str | tuple[dict[str, Any], str] | None
+from enricher.model import Shared
+
+Found = Shared | str | tuple[dict[str, Any], str] | None
 """What a key gives: fields to write, why there are none, both, or nothing at all."""
 
 

@@ -96,7 +96,11 @@ class Scanner:
         found = sorted(one for pair in kinds for one in self._findings(folded, data, *pair))
         if self._left <= 0:
             return WHOLE
-        return self._rewritten(text, folded, found) if found else text
+        if not found:
+            return text
+        # Digits that one mask leaves may look like another number, now that stars stand around.
+        rewritten = self._rewritten(text, folded, found)
+        return rewritten if rewritten == text else self._text(rewritten, kinds)
 
     def _findings(self, text: str, data: bytes, kind: Kind, locate: Any) -> Iterator[Finding]:
         start, end = locate(data, 0)

@@ -70,7 +70,7 @@ def encode(documents: Iterable[Document]) -> bytes:
     append = lines.append
     last = None
     prefix = b""
-    for _, _, index, identity, version, body, _ in documents:
+    for _, _, index, identity, version, body, _, _ in documents:
         if version is not None:
             append(_index_prefix(index) + dumps(identity) + b',"version":%d}}' % version)
         else:

@@ -18,7 +18,8 @@ _CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 class ConsoleSink(Sink):
     """Prints `{"_index", "_id", "_source"}` lines in the shape of Elasticsearch's own hits.
 
-    An `_alerts` list follows where alerts matched. One write a batch, in a thread: a reader
+    An `_alerts` list follows where alerts matched, an `_outputs` list of names where the document
+    has outputs. One write a batch, in a thread: a reader
     that pauses does not stop the event loop.
     """
 
@@ -53,8 +54,13 @@ class ConsoleSink(Sink):
 def _line(document: Document) -> str:
     index, identity = orjson.dumps(document.index), orjson.dumps(document.id)
     alerts = b',"_alerts":' + _alerts(document) if document.alerts else b""
-    parts = b'{"_index":%b,"_id":%b,"_source":%b%b}\n' % (index, identity, document.body, alerts)
+    more = alerts + (b',"_outputs":' + _outputs(document) if document.outputs else b"")
+    parts = b'{"_index":%b,"_id":%b,"_source":%b%b}\n' % (index, identity, document.body, more)
     return parts.decode()
+
+
+def _outputs(document: Document) -> bytes:
+    return orjson.dumps([output.to.name for output in document.outputs])
 
 
 def _alerts(document: Document) -> bytes:

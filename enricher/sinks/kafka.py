@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from enricher.connections import KafkaConnection
 from enricher.histogram import Histogram
 from enricher.kafka.producer import Message, Producer
-from enricher.model import Document, Rejected
+from enricher.model import Document, Output, Rejected
 
 
 class KafkaSink:
     """Writes each document to the topic that its `index` names, under its id as the key.
 
-    Kafka keeps no versions: of two documents with one id, the one written later is the last.
+    Kafka keeps no versions: of two documents with one id, the one written later is the last. An
+    output goes to its own topic, under its own key.
 
     Args:
         connection: The cluster.
@@ -41,11 +44,9 @@ class KafkaSink:
         """Connect, waiting while the cluster is away."""
         await self._producer.open()
 
-    async def write(self, documents: list[Document]) -> list[Rejected]:
+    async def write(self, documents: Sequence[Document | Output]) -> list[Rejected]:
         """Return once every document is durable or refused for good; give the refused ones."""
-        messages = [
-            Message(document.index, document.id.encode(), document.body) for document in documents
-        ]
+        messages = [_message(document) for document in documents]
         refusals = await self._producer.send(messages)
         if not refusals:
             return []
@@ -58,3 +59,14 @@ class KafkaSink:
     async def close(self) -> None:
         """Free the connection."""
         await self._producer.close()
+
+
+def _message(document: Document | Output) -> Message:
+    if isinstance(document, Document):
+        return Message(document.index, document.id.encode(), document.body)
+    topic, key = document.to.topic, document.key.encode()
+    return Message(topic, key, document.body, ((ID_HEADER, document.id.encode()),))
+
+
+ID_HEADER = "id"
+"""By which a reader knows a message again that was written twice."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 from enricher.histogram import Histogram
-from enricher.model import Document, Rejected, UserError
+from enricher.model import Document, Output, Rejected, UserError
 from enricher.waiting import Backoff, Notice
 
 _SCHEMA = """
@@ -96,17 +97,18 @@ class StoreSink:
             ) from None
         self._database = database
 
-    async def write(self, documents: list[Document]) -> list[Rejected]:
+    async def write(self, documents: Sequence[Document | Output]) -> list[Rejected]:
         """Return once every document is durable; nothing is ever rejected.
 
         A file that is locked or a disk that is full is waited for. Cancelled, it may still
         write what it was given; the ids make that harmless.
         """
         attempt = 0
+        kept = [_kept(document) for document in documents]
         while True:
             try:
                 with self.latency.time():
-                    conflicts, superseded = await asyncio.to_thread(self._write, documents)
+                    conflicts, superseded = await asyncio.to_thread(self._write, kept)
             except sqlite3.OperationalError as error:
                 self.blocked = f"{self._path} cannot be written ({error}); retrying"
                 self._notice.error(self.blocked)
@@ -154,3 +156,13 @@ class StoreSink:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+
+
+def _kept(document: Document | Output) -> Document:
+    """Give what is kept: a message is a document of its topic, a value one of the index `redis`."""
+    if isinstance(document, Document):
+        return document
+    record, to, key, body = document
+    if to.topic:
+        return Document(record, to.sink, to.topic, document.id, None, body)
+    return Document(record, to.sink, to.sink, key, record.timestamp or 0, body)

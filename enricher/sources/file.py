@@ -1,77 +1,119 @@
-"""Read records from files of lines (NDJSON), plain or gzip, and from standard input."""
+"""Read records from files of lines (NDJSON), once or as they grow, and from standard input."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import select
-import stat
-import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
-from hashlib import sha256
-from io import FileIO
-from itertools import accumulate, chain
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from enricher.model import Delivery, Record, Source, UserError
+from enricher.lines import MAX_RECORD, STDIN, Progress, read_records, total_bytes
+from enricher.model import Delivery, Source, UserError
 from enricher.sources.base import Setting, SourceModel
-
-STDIN = "-"
-_CHUNK = 256 << 10
-"""Larger ones are slower: the lines of one should stay in the processor's cache."""
-_RECORDS = 1000
-_MAX_RECORD = 1 << 20
-_HASHED = 4096
-_LOOK_S = 0.25
-"""How long a read of standard input may block before it looks whether it should stop."""
-_GZIP = b"\x1f\x8b"
-_record = Record._make
 
 
 class File(SourceModel):
-    """Read files of lines once, from start to end; `-` is standard input.
+    """Read files of lines once, from start to end, or follow them as they grow.
 
-    gzip is told by its first bytes. A record's id is device, inode, a hash of the first line and
-    the byte offset (in the decompressed stream): renaming a file changes none of it. A file that
-    is copied and truncated may be read twice. Records of standard input are numbered anew in
-    every run, so they are written at least once.
+    A record's id is device, inode, a hash of the first line and the byte offset: renaming a file
+    changes none of it. gzip is told by its first bytes; offsets are those of the decompressed
+    stream. `-` is standard input; its records are numbered anew in every run, so they are written
+    at least once.
+
+    With `follow`, files are read as they are written, for ever: twice a second all that `paths`
+    match are looked at. How far each is settled is kept in `state`, so that after a crash nothing
+    is lost, and read again is only what was not settled; under the same ids, it is written once. A
+    file that was renamed is read to its end, wherever in its folder it lies, and let go once it
+    was quiet for `let_go_s`; let `paths` match the new name too (`app.log*`), and a rotation
+    is seen even if it falls together with a restart. A last line waits for its newline until its
+    file is let go.
+
+    A file that shrinks, or has another first line, begins anew. So copying and truncating
+    (logrotate's `copytruncate`) works as well as it can: what is written between the two, or not
+    read before, is lost, and a copy that `paths` match is read as the other file that it is.
+    Deleting, compressing or moving a file to another folder before it is read to its end loses
+    the rest, which a warning and a metric tell.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
         "file: {paths: [samples/payments.ndjson, archive/payments.ndjson.gz]}",
         'file: {paths: ["-"], name: stdin}',
+        (
+            'file:\n  paths: ["/var/log/app/*.log*"]\n  follow: true\n'
+            "  state: /var/lib/enricher/app.state"
+        ),
     )
 
-    paths: list[str] = Field(min_length=1, description="Files, read one after the other.")
+    paths: list[str] = Field(
+        min_length=1,
+        description="Files, read one after the other; with `follow`, patterns: `*`, `?`, `[a-z]`, "
+        "and `**` for any folders. Relative ones start where enricher was started.",
+    )
     name: str = Field(default="file", description="Of this source, in logs and metrics.")
     max_record_bytes: int = Field(
-        default=_MAX_RECORD,
+        default=MAX_RECORD,
         gt=0,
         description="A longer line is passed on cut to one byte more, to be refused as too large.",
     )
+    follow: bool = Field(default=False, description="Go on reading what is written, for ever.")
+    state: Path | None = Field(
+        default=None,
+        description="With `follow`: the file in which it is kept how far all is settled. It has to "
+        "outlast a restart; each source has its own.",
+    )
+    exclude: list[str] = Field(
+        default=["*.gz", "*.bz2", "*.xz", "*.zst", "*.zip"],
+        description="With `follow`: patterns of file names that are left alone, by default those "
+        "that a rotation compresses.",
+    )
+    max_open_files: int = Field(
+        default=256, gt=0, description="With `follow`: kept open at a time, of any number."
+    )
+    let_go_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="With `follow`: seconds without a change after which a file is let go that "
+        "`paths` do not match any more.",
+    )
 
-    def build(self, setting: Setting) -> FileSource:
+    @model_validator(mode="after")
+    def _keeps_its_place(self) -> File:
+        if self.follow and self.state is None:
+            raise ValueError(
+                "follow needs state: a file in which it is kept how far all is settled, such as "
+                "/var/lib/enricher/app.state"
+            )
+        if self.follow and STDIN in self.paths:
+            raise ValueError("standard input cannot be followed; leave follow out, it ends itself")
+        if self.state and not self.follow:
+            raise ValueError("state is for follow: true; without it, files are read from the start")
+        return self
+
+    def check_files(self, folder: Path) -> None:  # noqa: ARG002 - paths start elsewhere
+        """Look into the state, where there is one. Raises UserError: it is damaged."""
+        if self.state is not None:
+            from enricher.tail import state
+
+            state.read(self.state)
+
+    def build(self, setting: Setting) -> Source:
         """Make the source; the files are opened when they are read."""
         if setting.worker is not None:
             raise UserError(
                 "reads files, which workers cannot share; leave --workers out, or choose others "
                 "with --source"
             )
-        return FileSource(self.paths, name=self.name, max_record_bytes=self.max_record_bytes)
+        if self.state is None:
+            return FileSource(self.paths, name=self.name, max_record_bytes=self.max_record_bytes)
+        from enricher.tail.follower import Settings
+        from enricher.tail.source import FollowedFiles
 
-
-@dataclass(slots=True)
-class Progress:
-    """How far reading has come; may be looked at from another thread."""
-
-    read_bytes: int = 0
-    """Bytes as they lie on disk, so compressed ones for gzip."""
-    stopping: bool = False
-    """Set to end reading at the next chunk."""
+        settings = Settings(
+            self.paths, self.exclude, self.max_record_bytes, self.max_open_files, self.let_go_s
+        )
+        return FollowedFiles(self.name, settings, self.state)
 
 
 class FileSource(Source):
@@ -84,7 +126,7 @@ class FileSource(Source):
     """
 
     def __init__(
-        self, paths: Iterable[str], *, name: str = "file", max_record_bytes: int = _MAX_RECORD
+        self, paths: Iterable[str], *, name: str = "file", max_record_bytes: int = MAX_RECORD
     ) -> None:
         self.name = name
         self.total_bytes: int | None = None
@@ -131,179 +173,3 @@ class FileSource(Source):
 
 async def _nothing() -> None:
     """Acknowledge: a file remembers nothing."""
-
-
-def total_bytes(paths: Iterable[str]) -> int | None:
-    """Give the size of all files on disk, or None when one of them is a pipe.
-
-    Raises:
-        UserError: A file is missing or cannot be looked at.
-    """
-    total: int | None = 0
-    for path in paths:
-        try:
-            status = os.fstat(0) if path == STDIN else Path(path).stat()
-        except OSError as error:
-            raise _unreadable(path, error) from None
-        known = total is not None and stat.S_ISREG(status.st_mode)
-        total = (total or 0) + status.st_size if known else None
-    return total
-
-
-def read_records(
-    path: str, *, max_record_bytes: int = _MAX_RECORD, progress: Progress | None = None
-) -> Iterator[list[Record]]:
-    """Yield the lines of one file in lists of at most 1,000 records and about 1 MiB.
-
-    Blank lines are skipped; a carriage return before the newline is no part of the record. The
-    memory needed does not depend on the length of a line.
-
-    Args:
-        path: A file, or `-` for standard input.
-        max_record_bytes: A longer line is cut to one byte more.
-        progress: Kept up to date, and asked whether to stop.
-
-    Raises:
-        UserError: The file is missing, unreadable or damaged.
-    """
-    progress = progress or Progress()
-    try:
-        with _open(path) as file:
-            status = os.fstat(file.fileno())
-            source = "" if path == STDIN else f"{status.st_dev:x}-{status.st_ino:x}"
-            blocks = _blocks(_decompressed(_chunks(file, progress), path), max_record_bytes)
-            yield from _records(blocks, path, source, max_record_bytes)
-    except _Stopped:
-        return
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-class _Stopped(Exception):  # noqa: N818 - no error: what is in hand is no whole line
-    """Ends reading in the middle of a file."""
-
-
-def _open(path: str) -> FileIO:
-    return FileIO(0, closefd=False) if path == STDIN else FileIO(path)
-
-
-def _unreadable(path: str, error: OSError) -> UserError:
-    what = "standard input" if path == STDIN else path
-    return UserError(
-        f"{what}: cannot be read ({error.strerror}); check the paths of the file source "
-        f"(relative ones start at {Path.cwd()})"
-    )
-
-
-def _chunks(file: FileIO, progress: Progress) -> Iterator[bytes]:
-    waits = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    while True:
-        if progress.stopping:
-            raise _Stopped
-        if waits and not select.select([file], [], [], _LOOK_S)[0]:
-            continue
-        chunk = file.read(_CHUNK)
-        if not chunk:
-            return
-        progress.read_bytes += len(chunk)
-        yield chunk
-
-
-def _decompressed(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
-    start = b""
-    while len(start) < len(_GZIP) and (chunk := next(chunks, b"")):
-        start += chunk
-    whole = chain([start], chunks)
-    return _gunzip(whole, path) if start.startswith(_GZIP) else whole
-
-
-def _gunzip(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
-    """Decompress members one after the other, never more than a chunk at a time."""
-    member = zlib.decompressobj(wbits=31)
-    for chunk in chunks:
-        data = chunk
-        while data:
-            if member.eof:
-                data = data.lstrip(b"\0")  # padding between members
-                if not data:
-                    break
-                member = zlib.decompressobj(wbits=31)
-            try:
-                text = member.decompress(data, _CHUNK)
-            except zlib.error as error:
-                raise _damaged(path, f"is damaged ({error})") from None
-            data = member.unused_data if member.eof else member.unconsumed_tail
-            if text:
-                yield text
-    while not member.eof:  # what was held back for its size
-        text = member.decompress(member.unconsumed_tail, _CHUNK)
-        if not text:
-            raise _damaged(path, "ends too early")
-        yield text
-
-
-def _damaged(path: str, how: str) -> UserError:
-    return UserError(
-        f"{path}: the gzip data {how}; what comes before was read; write the file anew or take "
-        "it out of the file source"
-    )
-
-
-def _blocks(chunks: Iterator[bytes], longest: int) -> Iterator[tuple[int, list[bytes], bool]]:
-    """Yield offset, lines, and whether they need trimming; a block for each chunk.
-
-    A line that does not end is cut off once it is longer than `longest` even without a carriage
-    return: the cut must show.
-    """
-    offset = 0
-    tail = b""
-    skipping = False
-    for chunk in chunks:
-        data = tail + chunk
-        if skipping:
-            end = data.find(b"\n") + 1 or len(data)
-            skipping = data[end - 1 : end] != b"\n"
-            offset += end
-            data = data[end:]
-        untrimmed = len(data) > longest or b"\r" in data
-        parts = data.split(b"\n")
-        tail = parts.pop()
-        if len(tail) > longest + 1:
-            yield offset, [*parts, tail], True
-            offset += len(data)
-            tail, skipping = b"", True
-        else:
-            yield offset, parts, untrimmed
-            offset += len(data) - len(tail)
-    yield offset, [tail], True
-
-
-def _records(
-    blocks: Iterator[tuple[int, list[bytes], bool]], path: str, source: str, longest: int
-) -> Iterator[list[Record]]:
-    prefix = "" if source else "stdin-"
-    for block_offset, parts, untrimmed in blocks:
-        offsets = accumulate([len(part) + 1 for part in parts], initial=block_offset)
-        lines = [_trimmed(part, longest) for part in parts] if untrimmed else parts
-        if not prefix and (first := next(filter(bytes.strip, lines), None)):
-            prefix = f"{source}-{sha256(first[:_HASHED]).hexdigest()[:8]}-"
-        yield from _batches(
-            [
-                _record((line, f"{prefix}{offset}", None, path, offset, None))
-                for offset, line in zip(offsets, lines, strict=False)
-                if line.strip()
-            ]
-        )
-
-
-def _trimmed(line: bytes, longest: int) -> bytes:
-    return line.removesuffix(b"\r")[: longest + 1]
-
-
-def _batches(records: list[Record]) -> Iterator[list[Record]]:
-    start = 0
-    if records and len(records[0].value) > _CHUNK:  # it began in chunks before
-        yield records[:1]
-        start = 1
-    for at in range(start, len(records), _RECORDS):
-        yield records[at : at + _RECORDS]

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from enricher import path
-from enricher.model import Event
+from enricher.model import Event, Shared
 from enricher.path import FieldPath
 from enricher.pattern import compile_pattern, group_names
 from enricher.stages.base import Context, EventFunction, Example, Stage, require_text
@@ -49,12 +49,14 @@ class Extract(Stage):
         """Compile the pattern and build the function."""
         get, field, search = path.getter(self.field), self.field, compile_pattern(self.pattern)
         lower, groups = self.lower, group_names(self.pattern)
-        known: dict[str, Event] = {}
+        known: dict[str, Shared] = {}
 
-        def parts_of(text: str) -> Event:
+        def parts_of(text: str) -> Shared:
             found = search(text) or ()
             parts = {name: found[number] for name, number in groups.items() if found}
-            event = {n: p.lower() if lower else p for n, p in parts.items() if p is not None}
+            event = Shared(
+                {n: p.lower() if lower else p for n, p in parts.items() if p is not None}
+            )
             if len(known) >= LIMIT:
                 known.clear()
             if len(text) <= MAX_REMEMBERED:

@@ -13,7 +13,7 @@ from enricher.connections import File
 from enricher.geoip.database import Database, open_database
 from enricher.geoip.places import Places
 from enricher.geoip.record import FIELDS, Read, offered, state_code
-from enricher.model import Event, Failure
+from enricher.model import Event, Failure, Shared
 from enricher.path import FieldPath
 from enricher.stages.base import (
     Context,
@@ -176,4 +176,4 @@ def build(readers: list[tuple[str, Read]], record: dict[str, Any]) -> Event:
         value = read(record)
         if value is not None:
             path.merge(event, path.nest(target, value))
-    return event
+    return Shared(event)

@@ -13,7 +13,7 @@ from enricher.lookups.cache import Cache, Found
 from enricher.lookups.cached import CachedStore
 from enricher.lookups.keyed import KeyedLookup
 from enricher.lookups.store import Answer
-from enricher.model import Event, Failure
+from enricher.model import Event, Failure, Shared
 from enricher.path import FieldPath
 from enricher.stages.base import Context, Example, Stage
 from enricher.template import Template
@@ -109,7 +109,7 @@ def read_list(answer: Answer) -> Found:
         return "the stored value is not JSON"
     if type(stored) is not list:
         return "the stored value is no JSON list"
-    return {_VALUES: frozenset(map(_as_json, stored))}
+    return Shared({_VALUES: frozenset(map(_as_json, stored))})
 
 
 def _as_json(value: object) -> bytes:
@@ -128,7 +128,7 @@ def applier(field: str, target: str) -> Callable[[Event, Found], None]:
         if type(found) is str:
             raise Failure(found)
         value = get(event)
-        if value is not None and type(found) is dict:
+        if value is not None and type(found) is Shared:
             put(event, as_json(value) in found[values])
 
     return apply

@@ -18,7 +18,7 @@ from enricher.lookups.keyed import KeyedLookup
 from enricher.lookups.store import Answer
 from enricher.lookups.table import read_table
 from enricher.lookups.value import parse
-from enricher.model import Event, Failure
+from enricher.model import Event, Failure, Shared
 from enricher.path import FieldPath
 from enricher.stages.base import Context, Example, Stage
 from enricher.template import Template
@@ -180,7 +180,7 @@ def reader(stage: Lookup) -> Callable[[Answer], Found]:
         if answer is None:
             return None
         stored = parse(answer) if isinstance(answer, bytes) else str(answer)
-        if type(stored) is not dict:
+        if isinstance(stored, str):
             return stored
         if wanted and wanted.isdisjoint(stored):
             return None
@@ -195,7 +195,7 @@ def reader(stage: Lookup) -> Callable[[Answer], Found]:
                     fields[field] = number if is_number else to_number(number, source)
             except Failure as failure:
                 reasons.append(str(failure))
-        return (fields, "; ".join(reasons)) if reasons else fields
+        return (fields, "; ".join(reasons)) if reasons else Shared(fields)
 
     return read
 
@@ -211,7 +211,7 @@ def applier(fields: list[str]) -> Callable[[Event, Found], None]:
             setters[field](event, value)
 
     def apply(event: Event, found: Found) -> None:
-        if type(found) is dict:
+        if type(found) is Shared:
             if is_flat:
                 event.update(found)
             else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, model_validator
 
 from enricher import path
 from enricher.connections import STRICT
-from enricher.expression import Predicate, compile_predicate
+from enricher.expression import Arithmetic, Predicate, compile_number, compile_predicate
+from enricher.functions import Number, is_number
+from enricher.inline import define
 from enricher.model import Event
 from enricher.path import FieldPath
 from enricher.stages.base import Context, EventFunction, Example, Stage
@@ -21,22 +24,44 @@ class Rule(BaseModel):
 
     model_config = STRICT
     when: Predicate
-    add: int | float = Field(description="Points.")
+    add: Arithmetic = Field(
+        description="Points: a number, or one that is worked out, such as "
+        "`min(int(amount / mean * 5), 30)`. Where that gives none (a field is missing or no "
+        "number, a division by zero), the rule counts as not true."
+    )
+    at_most: int | float | None = Field(default=None, description="Points of this rule, at most.")
     reason: Template = Field(description="Why, in words; may hold `{field}`.")
 
 
 class Level(BaseModel):
-    """What is written from a score upwards."""
+    """What is written from a score upwards: `at_least`, `above`, or, with neither, for any."""
 
     model_config = STRICT
-    at_least: float | None = Field(default=None, description="Points; none: any score.")
-    set: dict[FieldPath, Any] = Field(description="Fields and the values they get.")
+    at_least: float | None = Field(default=None, description="Points: these or more.")
+    above: float | None = Field(default=None, description="Points: more than these.")
+    set: dict[FieldPath, Any] = Field(
+        description="Fields and the values they get; lists and objects, too."
+    )
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Level:
+        if self.at_least is not None and self.above is not None:
+            raise ValueError("give either at_least or above")
+        return self
+
+    @property
+    def bound(self) -> tuple[float, bool]:
+        """Give the points, and whether more than these are wanted."""
+        if self.above is not None:
+            return self.above, True
+        return (-inf if self.at_least is None else self.at_least), False
 
 
 class Score(Stage):
     """Add up the points of every rule that is true, list the reasons, set fields by level.
 
-    The highest level that the score reaches is set.
+    The highest level that the score reaches is set. Points that are worked out are bounded: one
+    rule gives at most a million millions, or takes as many.
     """
 
     kind: ClassVar[str] = "score"
@@ -61,6 +86,26 @@ class Score(Stage):
                 "level": "high",
             },
         ),
+        Example(
+            "points that are worked out",
+            """score:
+  target: risk
+  reasons: why
+  rules:
+    - when: amount > 5 * mean
+      add: min(int(amount / mean * 5), 30)
+      reason: '{amount:,.0f} is much more than {mean:.1f}'
+  levels:
+    - {above: 25, set: {actions: [block, call]}}""",
+            {"amount": 6000, "mean": 1000.04},
+            {
+                "amount": 6000,
+                "mean": 1000.04,
+                "risk": 29,
+                "why": ["6,000 is much more than 1000.0"],
+                "actions": ["block", "call"],
+            },
+        ),
     )
     target: FieldPath = Field(description="Gets the score.")
     reasons: FieldPath | None = Field(default=None, description="Gets the list of reasons.")
@@ -72,10 +117,9 @@ class Score(Stage):
 
     @model_validator(mode="after")
     def _falling(self) -> Score:
-        bounds = [level.at_least for level in self.levels]
-        known = [bound for bound in bounds if bound is not None]
-        if None in bounds[:-1] or known != sorted(set(known), reverse=True):
-            raise ValueError("the levels must fall, and only the last may have no at_least")
+        bounds = [level.bound for level in self.levels]
+        if bounds != sorted(set(bounds), reverse=True):
+            raise ValueError("the levels must fall, and only the last may have no bound")
         return self
 
     def compile(self, context: Context) -> EventFunction:
@@ -86,33 +130,33 @@ class Score(Stage):
         rules = tuple(
             (
                 compile_predicate(rule.when),
-                rule.add,
+                *_points(rule),
                 lenient_renderer(rule.reason, context.builtins),
             )
             for rule in self.rules
         )
-        levels = tuple(
-            (
-                level.at_least if level.at_least is not None else float("-inf"),
-                path.writer(level.set),
-            )
-            for level in self.levels
-        )
+        levels = tuple((*level.bound, path.writer(level.set)) for level in self.levels)
 
         def score(event: Event) -> None:
             points: float = 0
             reasons = []
-            for matches, add, render in rules:
+            for matches, add, work_out, render in rules:
                 if matches(event):
-                    points += add
-                    reasons.append(render(event))
+                    if work_out is None:
+                        points += add
+                        reasons.append(render(event))
+                    else:
+                        worked_out = work_out(event)
+                        if worked_out is not None:
+                            points += worked_out
+                            reasons.append(render(event))
             if cap is not None and points > cap:
                 points = cap
             put(event, points)
             if put_reasons is not None:
                 put_reasons(event, reasons)
-            for at_least, write in levels:
-                if points >= at_least:
+            for bound, is_above, write in levels:
+                if points > bound if is_above else points >= bound:
                     write(event)
                     break
 
@@ -125,3 +169,21 @@ class Score(Stage):
             *filter(None, [self.reasons]),
             *(f for one in self.levels for f in one.set),
         ]
+
+
+MOST_POINTS = 10**12
+"""Of one rule whose points are worked out, either way: thousands of such rules stay a number."""
+
+
+def _points(rule: Rule) -> tuple[Number, Callable[[Event], Number | None] | None]:
+    """Give the points of a rule, or the function that works them out."""
+    most = rule.at_most
+    if not isinstance(rule.add, str):
+        return (rule.add if most is None else min(rule.add, most)), None
+    most = MOST_POINTS if most is None else most
+
+    def limit(value: Any) -> Number | None:
+        return max(min(value, most), -MOST_POINTS) if is_number(value) else None
+
+    names = {"limit": limit, "number": compile_number(rule.add)}
+    return 0, define(("event",), "limit(number(event))", names)

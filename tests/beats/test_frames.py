@@ -270,3 +270,12 @@ def test_a_bomb_costs_no_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < len(stream) + 4 * MIB
+
+
+def test_a_compressed_frame_that_is_cut_off_is_refused_at_its_last_byte() -> None:
+    """However it comes: its sender does not wait for a time-out."""
+    payload = zlib.compress(wire.event(1, b"{}"))[:-4]
+    stream = wire.window(1) + wire.raw_compressed(payload)
+    for size in (1, 7, len(stream)):
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert outcome(pieces, SMALL)[1] == "inflate"

@@ -23,7 +23,8 @@ PAYMENTS = ROOT / "pipelines" / "payments.yaml"
 PATIENCE_S = 30.0
 SURROUNDINGS = {
     "ALERTMANAGER_URL", "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO", "BEATS_CERTIFICATE", "BEATS_CLIENT_CA", "BEATS_ENABLED", "BEATS_KEY", "BEATS_LISTEN", "DEAD_LETTER_TOPIC", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_REPLICAS",
-    "ELASTICSEARCH_SHARDS", "ELASTICSEARCH_URL", "FRAUD_LOGS_ABOVE", "GEOIP_DATABASE", "KAFKA_BROKERS", "KIBANA_URL", "REDIS_URL",
+    "ELASTICSEARCH_SHARDS", "ELASTICSEARCH_URL", "FRAUD_LOGS_ABOVE", "GEOIP_DATABASE",
+    "HTTP_CERTIFICATE", "HTTP_ENABLED", "HTTP_KEY", "HTTP_LISTEN", "HTTP_TOKEN", "KAFKA_BROKERS", "KIBANA_URL", "REDIS_URL",
     "RUNBOOK_URL", "SMTP_URL",
 }  # fmt: skip
 """Variables that the shipped pipelines read: a developer's own must not count in a test."""
@@ -174,6 +175,8 @@ class Elasticsearch(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers_bulk = True
+        self.resumed = threading.Event()
+        """Once set, what was not answered is."""
         self.status = 200
         self.asked = threading.Semaphore(0)
         """Released for every request."""
@@ -198,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/_bulk"):
             self.server.asked_bulk.release()
             if not self.server.answers_bulk:
-                threading.Event().wait()
+                self.server.resumed.wait()
         status = self.server.status
         if status == 200 and self.command == "GET" and self.path != "/":
             status = 404

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from enricher.cli.generate import TOPICS
-from enricher.generator import generate, hostile
+from enricher.generator import generate, generate_fraud, hostile
 from enricher.lookups import read_lookups
 
 from .program import TINY, enricher, enricher_each
@@ -57,3 +57,32 @@ def test_users_are_a_file_of_lookups(tmp_path: Path) -> None:
     event = orjson.dumps({"u": key.removeprefix("user:")})
     found = enricher("dry-run", "p.yaml", "--lookups", file.name, folder=tmp_path, stdin=event)
     assert found.lines[0]["document"]["user"] == orjson.loads(known[key])
+
+
+def test_fraud_comes_with_labels(tmp_path: Path) -> None:
+    """The events of the generator; a line for each fraud, and none without a file for them."""
+    fraud = ("generate", "--fraud", 0.05, "-n", 500)
+    first, again = enricher_each((fraud, (*fraud, "--labels", "labels.ndjson")), folder=tmp_path)
+    records = list(generate_fraud(500, 0.05))
+    assert first.out.encode().splitlines() == [one.record.value for one in records]
+    assert (again.out, again.err, again.code) == (first.out, "", 0)
+    labels = [orjson.loads(line) for line in (tmp_path / "labels.ndjson").read_bytes().splitlines()]
+    frauds = {one.payment_id: one.episode for one in records if one.episode}
+    assert len(labels) == 25
+    assert labels[0] == {"payment_id": labels[0]["payment_id"], "fraud": True, "episode": "burst"}
+    assert {label["payment_id"]: label["episode"] for label in labels} == frauds
+
+
+def test_what_does_not_go_with_fraud_is_told(tmp_path: Path) -> None:
+    alone, hostile_too, nowhere = enricher_each(
+        (
+            ("generate", "--labels", "labels.ndjson"),
+            ("generate", "--fraud", "0.1", "--hostile"),
+            ("generate", "--fraud", "0.1", "--labels", "no/labels.ndjson"),
+        ),
+        folder=tmp_path,
+    )
+    assert (alone.code, hostile_too.code, nowhere.code) == (2, 2, 2)
+    assert "give that too" in alone.err
+    assert "choose one of --hostile and --fraud" in hostile_too.err
+    assert nowhere.err == "labels no/labels.ndjson cannot be written: No such file or directory\n"

@@ -19,8 +19,8 @@ import orjson
 import pytest
 
 from enricher.generator import generate, hostile, users
+from enricher.lines import read_records
 from enricher.model import Record
-from enricher.sources.file import read_records
 
 from .program import (
     PAYMENTS,

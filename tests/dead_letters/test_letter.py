@@ -38,3 +38,14 @@ def test_bytes_that_are_no_text_are_base64() -> None:
 @pytest.mark.parametrize("line", [b"", b"[]", b"\xff", b"{}", b'{"id": "a"}', b"1", b'{"id": "to'])
 def test_line_that_is_no_letter_is_none(line: bytes) -> None:
     assert from_line(line) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("reason", 5), ("pipeline", None), ("id", []), ("position", "1"), ("timestamp", True)],
+)
+def test_a_line_with_other_types_is_no_letter(name: str, value: object) -> None:
+    """Whoever damages one line must not keep the others from being listed."""
+    entry = orjson.loads(to_line(letter()))
+    assert from_line(orjson.dumps(entry)) is not None
+    assert from_line(orjson.dumps(entry | {name: value})) is None

@@ -39,8 +39,10 @@ class Daemon:
 
     @property
     def has_joined(self) -> bool:
-        """Whether it is, or was, a member of the group."""
-        return "partitions assigned" in self.log.read_text()
+        """Whether it is, or was, a member of the group, or listens, or follows files."""
+        text = self.log.read_text()
+        begun = ("partitions assigned", '"http source"', '"follows files"')
+        return any(word in text for word in begun)
 
     def kill(self) -> None:
         """End it at once (SIGKILL), as a crash would; nothing where it has ended."""

@@ -61,6 +61,12 @@ class Scale(NamedTuple):
     beats_batches: int
     """Of a hundred events."""
     beats_kills: int
+    http_events: int
+    """Of each case in which clients POST."""
+    http_kills: int
+    file_lines: int
+    """Of each way of rotating."""
+    file_kills: int
 
 
 QUICK = Scale(
@@ -99,6 +105,10 @@ QUICK = Scale(
     cost_events=10_000,
     beats_batches=200,
     beats_kills=2,
+    http_events=6_000,
+    http_kills=2,
+    file_lines=20_000,
+    file_kills=5,
 )
 
 LONG = Scale(
@@ -137,6 +147,10 @@ LONG = Scale(
     cost_events=300_000,
     beats_batches=1_000,
     beats_kills=5,
+    http_events=100_000,
+    http_kills=15,
+    file_lines=500_000,
+    file_kills=30,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.lookups.cache import Cache, Found
+from enricher.model import Shared
 
 SECONDS = 10
 LIMIT = 100
@@ -52,7 +53,7 @@ def test_against_a_model(made: list[tuple[Any, ...]]) -> None:
             model.now += rest[0]
         else:
             key, size = rest
-            found: Found = {"n": number} if number % 3 else None
+            found: Found = Shared({"n": number}) if number % 3 else None
             if what == "add":
                 cache.fresh()
             cache.add(key, found, size)  # late: the answer came after a generation had ended
@@ -73,14 +74,14 @@ def test_against_a_model(made: list[tuple[Any, ...]]) -> None:
 def test_nothing_is_kept_where_nothing_may_be() -> None:
     """Not even for a store that is away."""
     cache = Cache(0, LIMIT)
-    cache.add("a", {"n": 1}, 1)
+    cache.add("a", Shared({"n": 1}), 1)
     assert cache.fresh() == {None: None}
     assert cache.last(["a"]) == {}
 
 
 def test_an_answer_that_has_no_room_is_not_kept() -> None:
     cache = Cache(SECONDS, LIMIT)
-    cache.add("a", {"n": 1}, 10)
-    cache.add("b", {"n": 2}, LIMIT + 1)
+    cache.add("a", Shared({"n": 1}), 10)
+    cache.add("b", Shared({"n": 2}), LIMIT + 1)
     assert cache.last(["a", "b"]) == {}
     assert cache.size == 0

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import SecretStr
 from redis import Redis
 
 from enricher.connections import RedisConnection
+from enricher.fragments import Rows
 from enricher.lookups.cache import Cache, Found
 from enricher.lookups.cached import CachedStore
 from enricher.lookups.redis import RedisLookups
 from enricher.lookups.store import Answer
-from enricher.lookups.value import parse
+from enricher.lookups.value import footprint, parse
+from enricher.model import Shared
 
 from .stores import AWAY, Store
 
@@ -26,7 +30,10 @@ SECONDS = 60.0
 
 
 def read(answer: Answer) -> Found:
-    return answer if answer is None else parse(answer) if isinstance(answer, bytes) else str(answer)
+    if answer is None:
+        return None
+    stored = parse(answer) if isinstance(answer, bytes) else str(answer)
+    return stored if isinstance(stored, str) else Shared(stored)
 
 
 class Clock:
@@ -173,10 +180,10 @@ async def test_only_those_wait_that_could_not_be_asked() -> None:
 async def test_memory_for_answers_is_bounded() -> None:
     """The oldest make room; a batch that is larger than all room still gets its answers."""
     store = Store({f"u:{n}": b'{"n":%d}' % n for n in range(500)})
-    user = cached(store, Clock(), limit=100_000)
+    user = cached(store, Clock(), limit=150_000)
     for n in range(500):
         assert await user.fetch([f"u:{n}"]) == [{"n": n}]
-    assert user.cache.size <= 100_000
+    assert user.cache.size <= 150_000
     assert 100 < len(user.cache.last([f"u:{n}" for n in range(500)])) < 200
     everybody = [f"u:{n}" for n in range(500)]
     assert await user.fetch([*everybody]) == [{"n": n} for n in range(500)]
@@ -216,3 +223,28 @@ async def test_a_key_that_cannot_be_sent_is_the_events_trouble() -> None:
     assert odd == "the key is not UTF-8"
     assert fine is None
     assert store.asked == [["a"]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"n": 0},
+        {"since": "2024-01-01", "tier": "gold", "spent": 17.5},
+        {"text": "x" * 2000},
+        {"list": [{"a": n} for n in range(50)]},
+        {f"field{n}": n for n in range(40)},
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_what_an_answer_takes_is_not_underestimated(value: dict[str, Any]) -> None:
+    """As Python's objects, and as the piece of JSON that the fast way makes of them."""
+    answers = [orjson.dumps({f"{key}_{n}": one for key, one in value.items()}) for n in range(1000)]
+    cache, rows = Cache(SECONDS, 1 << 40), Rows(frozenset(), ["user"])
+    tracemalloc.start()
+    for n, answer in enumerate(answers):
+        key, found = f"user:{n:010d}", Shared({"user": orjson.loads(answer), "days": 1000 + n})
+        rows.make(found)
+        cache.add(key, found, footprint(answer) + len(key))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1.1 * cache.size

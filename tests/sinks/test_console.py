@@ -7,7 +7,7 @@ import io
 
 import orjson
 
-from enricher.model import Alert
+from enricher.model import Alert, Destination, Output
 from enricher.sinks.console import ConsoleSink
 
 from .documents import document, documents
@@ -32,12 +32,16 @@ class Stream(io.StringIO):
 def test_one_line_a_document_and_one_write_a_batch() -> None:
     """Piped output is lines of JSON in the shape of Elasticsearch's hits."""
     stream = Stream(terminal=False)
-    sent = [*documents(2), document(3, b'{"n":3}', alerts=(Alert("Fraud", "risk 90"),))]
+    last = document(3, b'{"n":3}', alerts=(Alert("Fraud", "risk 90"),))
+    output = Output(last.record, Destination("high", "kafka", topic="t"), "k", b"{}")
+    sent = [*documents(2), last._replace(outputs=(output,))]
     assert asyncio.run(ConsoleSink(stream).write(sent)) == []
     lines = [orjson.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["_source"]["n"] for line in lines] == [0, 1, 3]
     assert lines[0]["_index"] == "logs-2024.11.21"
     assert lines[2]["_alerts"] == [{"name": "Fraud", "summary": "risk 90"}]
+    assert lines[2]["_outputs"] == ["high"]
+    assert "_outputs" not in lines[0]
     assert stream.writes == 1
 
 

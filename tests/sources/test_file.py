@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import os
 import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from enricher import lines as reading
+from enricher.cli import cli
+from enricher.lines import Progress, read_records
 from enricher.model import Record, UserError
-from enricher.sources import file
 from enricher.sources.base import Setting
-from enricher.sources.file import File, FileSource, Progress, read_records
+from enricher.sources.file import File, FileSource
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=60)
 
@@ -72,7 +78,7 @@ def test_every_line_comes_once_with_its_offset(  # noqa: PLR0913 - drawn, not ca
         return  # taken for gzip, on purpose
     path = _write(folder / "data", data, compress=compress)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "_CHUNK", chunk)
+        patch.setattr(reading, "CHUNK", chunk)
         found = _read(path, longest)
 
     by_offset = {record.position: record.value for record in found}
@@ -91,7 +97,7 @@ def test_every_line_comes_once_with_its_offset(  # noqa: PLR0913 - drawn, not ca
 
 def test_a_cut_line_shows_that_it_was_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a carriage return stands at the cut: it would pass for a whole record else."""
-    monkeypatch.setattr(file, "_CHUNK", 5)
+    monkeypatch.setattr(reading, "CHUNK", 5)
     path = _write(folder / "cut", b"abcd\refgh\nx\r\n", compress=False)
     cut, whole = _read(path, 4)
     assert len(cut.value) == 5
@@ -108,7 +114,7 @@ def test_gzip_members_one_after_the_other_are_one_stream(
     members = gzip.compress(data[:100]) + gzip.compress(b"") + gzip.compress(data[100:])
     packed = _write(folder / "packed", members + b"\0" * 7, compress=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "_CHUNK", chunk)
+        patch.setattr(reading, "CHUNK", chunk)
         expected, found = _read(plain), _read(packed)
     assert [(r.position, r.value) for r in found] == [(r.position, r.value) for r in expected]
 
@@ -168,7 +174,7 @@ def test_stop_ends_the_deliveries_without_half_a_line(tmp_path: Path) -> None:
     path = _write(tmp_path / "a", b"x" * 99 + b"\n", compress=False)
     progress = Progress()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "_CHUNK", 10)
+        patch.setattr(reading, "CHUNK", 10)
         batches = read_records(str(path), progress=progress)
         progress.stopping = True
         assert list(batches) == []
@@ -252,3 +258,49 @@ def test_a_missing_file_is_reported_before_anything_is_read(tmp_path: Path) -> N
 
     with pytest.raises(UserError, match="No such file"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"follow": True}, "follow needs state"),
+        ({"state": "s"}, "state is for follow: true"),
+        ({"paths": ["-"], "follow": True, "state": "s"}, "standard input cannot be followed"),
+    ],
+)
+def test_what_does_not_go_together_is_told(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        File(**({"paths": ["a"]} | settings))
+
+
+def test_workers_cannot_share_followed_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="workers cannot share"):
+        File(paths=["a"], follow=True, state=tmp_path / "s").build(Setting(worker=0))
+
+
+def test_check_says_what_matches_nothing_and_refuses_a_damaged_state(tmp_path: Path) -> None:
+    """The first is a word, for files may come; the second would not start."""
+    source = {"paths": [f"{tmp_path}/*.log"], "follow": True, "state": f"{tmp_path}/state"}
+    pipeline = tmp_path / "p.yaml"
+    parts = {
+        "connections": {"elasticsearch": {"hosts": "http://localhost:9200"}},
+        "sources": [{"file": source}],
+        "stages": [{"json": {}}],
+        "routes": [{"elasticsearch": {"index": "logs"}}],
+    }
+    pipeline.write_text(json.dumps({"name": "p"} | parts))
+
+    def check() -> Result:
+        return CliRunner().invoke(cli, ["check", str(pipeline)])
+
+    found = check()
+    assert found.exit_code == 0
+    assert "p.yaml:1:" in found.stderr
+    assert f'"{tmp_path}/*.log": no file matches yet' in found.stderr
+    (tmp_path / "a.log").touch()
+    assert "matches" not in check().stderr
+    (tmp_path / "state").write_bytes(b"{")
+    found = check()
+    assert found.exit_code == 2
+    assert f"source file state: {tmp_path}/state is damaged" in found.stderr
+    assert not (tmp_path / "state.lock").exists()

@@ -1,4 +1,4 @@
-"""How far one partition is settled: the offset that may be committed.
+"""How far one partition, or one file, is settled: the offset that may be committed.
 
 Pure bookkeeping, no I/O. It follows the offsets that were delivered, not "+1": compaction and
 transaction markers leave gaps that no record will ever fill. The cost is per span (one span a

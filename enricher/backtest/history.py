@@ -1,0 +1,115 @@
+"""Read files of the past in the order in which it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from enricher import path
+from enricher.backtest.order import Entry, Reorder, merged
+from enricher.config import PipelineConfig
+from enricher.lines import read_records
+from enricher.model import Event, Failure, Record
+from enricher.moment import read, to_epoch_ms, zone
+from enricher.plan import Plan
+from enricher.stages.timestamp import Timestamp
+
+LATENESS_S = 300.0
+_SCALARS = (str, int)
+
+
+class History:
+    """The records of some files, in order of their events' times.
+
+    Args:
+        files: read side by side, `-` is standard input.
+        lateness_s: by how much a record may be late within its file and still be put in order.
+        label_field: field whose value labels name; None where there are none.
+    """
+
+    def __init__(
+        self, files: Sequence[str], lateness_s: float = LATENESS_S, label_field: str | None = None
+    ) -> None:
+        self._files = files
+        self._label_field = label_field
+        self._orders = [Reorder(int(lateness_s * 1000)) for _ in files]
+
+    @property
+    def late(self) -> int:
+        """Give how many records were too late to be put in order."""
+        return sum(order.late for order in self._orders)
+
+    def batches(
+        self, config: PipelineConfig, plan: Plan, limit: int | None = None
+    ) -> Iterator[list[Entry]]:
+        """Yield batches; the position of a record is its place in the whole history.
+
+        A record's timestamp is its event's own time, as if it had been read when it happened.
+        Raises UserError for a file that cannot be read.
+        """
+        streams = [
+            in_order(file, order, seer(config, plan, self._label_field))
+            for file, order in zip(self._files, self._orders, strict=True)
+        ]
+        count = 0
+        for entries in merged(streams):
+            batch = entries if limit is None else entries[: limit - count]
+            if not batch:
+                return
+            yield [
+                Entry(moment, _placed(moment, record, count + number), label)
+                for number, (moment, record, label) in enumerate(batch)
+            ]
+            count += len(batch)
+
+
+def _placed(moment: int, record: Record, position: int) -> Record:
+    value, name, _, stream, _, key = record
+    return Record(value, name, moment or None, stream, position, key)
+
+
+def in_order(
+    file: str, order: Reorder, see: Callable[[list[Record]], list[Entry]]
+) -> Iterator[list[Entry]]:
+    """Yield what is in a file. Raises UserError where it cannot be read."""
+    for records in read_records(file):
+        yield order.add(see(records))
+    yield order.rest()
+
+
+def seer(
+    config: PipelineConfig, plan: Plan, label_field: str | None
+) -> Callable[[list[Record]], list[Entry]]:
+    """Build the function that reads time and label of the records of one file, and no more."""
+    time_of, decode = event_time(config), plan.decode.quickly
+    get = path.getter(label_field) if label_field else None
+    before = 0
+
+    def see(records: list[Record]) -> list[Entry]:
+        nonlocal before
+        entries = []
+        for record, event in zip(records, decode(records), strict=True):
+            moment = time_of(event)
+            moment = before = before if moment is None else moment
+            label = get(event) if get and type(event) is dict else None
+            entries.append(Entry(moment, record, label if type(label) in _SCALARS else None))
+        return entries
+
+    return see
+
+
+def event_time(config: PipelineConfig) -> Callable[[Event | Failure], int | None]:
+    """Build the function that reads an event's own time, as the first timestamp stage does.
+
+    It gives ms since the epoch, and None where there is no event or no time that can be read.
+    """
+    stage = next((stage for stage in config.stages if isinstance(stage, Timestamp)), Timestamp())
+    get, default = path.getter(stage.field), zone(stage.timezone)
+
+    def time_of(event: Event | Failure) -> int | None:
+        text = get(event) if isinstance(event, dict) else None
+        try:
+            return to_epoch_ms(read(text, default)) if type(text) is str else None
+        except (ValueError, OverflowError):
+            return None
+
+    return time_of

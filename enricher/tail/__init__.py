@@ -1,0 +1,1 @@
+"""Files that grow: found, followed through rotation, and read on after a restart."""
