@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -197,13 +197,16 @@ def _sentence(message: str) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Give the known fields of the model at a place, through lists and optional models."""
+    """Give the known fields of the model at a place, through lists, mappings and optionals."""
     current: Any = model
+    is_key = False
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_key:
+            is_key = False
             continue
         field = getattr(current, "model_fields", {}).get(part)
         current = _model_in(field.annotation) if field else None
+        is_key = field is not None and get_origin(field.annotation) is dict
     return [f.alias or n for n, f in getattr(current, "model_fields", {}).items()]
 
 

@@ -65,3 +65,20 @@ def test_dead_letters_are_as_they_came_unless_it_is_meant(tmp_path: Path) -> Non
     (found,) = warnings(tmp_path, stage, end="dead_letters: {file: x}")
     assert found.startswith("7:1: dead_letters: ")
     assert warnings(tmp_path, stage, end="dead_letters: {mask: false}") == []
+
+
+WINDOW = "window: {key: '{u}', fields: {n: {count: true, within: 1h}}}"
+REDIS = "connections: {redis: {url: 'redis://localhost:6379/0'}}"
+
+
+def test_a_window_wants_a_time_and_a_store(tmp_path: Path) -> None:
+    """A time that the sender may write as he likes, and state that ends with the process."""
+    assert warnings(tmp_path, "timestamp: {}", WINDOW, end=REDIS) == []
+    (found,) = warnings(tmp_path, WINDOW, end=REDIS)
+    assert found.startswith("5:5: stages[1].window: no timestamp stage before it writes @timestamp")
+    other = "timestamp: {target: t}", WINDOW.replace("fields", "time: t, fields")
+    assert warnings(tmp_path, *other, end=REDIS) == []
+    (found,) = warnings(tmp_path, WINDOW, "timestamp: {}", end=REDIS)
+    assert found.endswith("put one before it, with target: @timestamp")
+    (found,) = warnings(tmp_path, "timestamp: {}", WINDOW, end="")
+    assert "no redis: what stages remember is lost with the process" in found

@@ -234,3 +234,82 @@ def test_no_network(tmp_path: Path) -> None:
     file = Path(pipeline(tmp_path, "  - {name: t, given: {}, expect: {}}\n"))
     file.write_text(file.read_text() + "connections: {redis: {url: '${SURELY_NOT_SET}'}}\n")
     assert run(str(file)).exit_code == 0
+
+
+COUNTING = """\
+name: p
+stages:
+  - json: {}
+  - timestamp: {field: at, timezone: Asia/Kolkata}
+  - window: {key: "{u}", fields: {n: {count: true, within: 1h}}}
+routes: [{elasticsearch: {index: logs}}]
+tests:
+"""
+
+
+def counting(folder: Path, tests: str) -> str:
+    file = folder / "p.yaml"
+    file.write_text(COUNTING + tests)
+    return str(file)
+
+
+def test_a_sequence(tmp_path: Path) -> None:
+    """Events in their order, several of a kind, each with what must come of it or the last alone.
+
+    What stages remember begins empty for every test.
+    """
+    steps = (
+        "{given: {at: '2025-10-20T10:00:00', u: 1}, times: 3, every: 1m, expect: "
+        "{event: {n: 3, at: '2025-10-20T10:02:00+05:30', '@timestamp': '2025-10-20T10:02:00+05:30'}}}, "
+        "{given: {at: '2025-10-20T11:00:00', u: 1}, expect: {id: test-4}}"
+    )
+    file = counting(
+        tmp_path,
+        f"  - {{name: a, sequence: [{steps}], expect: {{event: {{n: 3}}}}}}\n"
+        f"  - {{name: b, sequence: [{steps}]}}\n"
+        "  - {name: c, sequence: [{given: no JSON}, {given: {u: 1}, timestamp: 5, times: 2, "
+        "expect: {tags: [_timestamp_failure, _window_failure]}}]}\n",
+    )
+    result = run(file)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, f"{file}: 3 passed")
+
+
+def test_what_is_otherwise_in_a_sequence(tmp_path: Path) -> None:
+    """It is named by its step; of the last event as for a single one."""
+    file = counting(
+        tmp_path,
+        "  - name: wrong\n    sequence:\n"
+        "      - {given: {at: '2025-10-20T10:00:00Z', u: 1}, expect: {event: {n: 9}}}\n"
+        "      - {given: {at: '2025-10-20T10:00:00Z', u: 1}}\n"
+        "    expect: {event: {n: 8}}\n",
+    )
+    result = run(file)
+    assert result.exit_code == 1
+    lines = [line.strip() for line in result.output.splitlines()]
+    assert lines[2:-1] == ["sequence[0].event.n", "- 9", "+ 1", "event.n", "- 8", "+ 2"]
+
+
+@pytest.mark.parametrize(
+    ("test", "problem"),
+    [
+        ("given: {}, sequence: [{given: {}}], expect: {}", "give either one event"),
+        ("expect: {}", "give an event (given), or a sequence"),
+        ("sequence: [{given: {}}]", "write what must come of it: expect"),
+        ("given: {}", "write what must come of it: expect"),
+        ("sequence: [{given: {}, times: 0}], expect: {}", "tests[0].sequence[0].times: "),
+        ("sequence: [{given: {}, every: 1x}], expect: {}", "sequence[0].every: "),
+        ("sequence: [{given: {}, times: 2, every: 1m}], expect: {}", "the event has no at"),
+        ("sequence: [{given: {at: x}, times: 2, every: 1m}], expect: {}", "sequence[0].every: "),
+        (
+            "sequence: [{given: {}, timestamp: x}], expect: {}",
+            "sequence[0].timestamp: no timestamp",
+        ),
+        ("sequence: [{given: {}, expect: {event: {'a..b': 1}}}]", "sequence[0].expect: "),
+        ("sequence: [{given: {}, expects: {}}], expect: {}", 'unknown field "expects"'),
+    ],
+)
+def test_mistakes_in_a_sequence(tmp_path: Path, test: str, problem: str) -> None:
+    """With their place."""
+    result = run(counting(tmp_path, f"  - {{name: t, {test}}}\n"))
+    assert isinstance(result.exception, ConfigError)
+    assert problem in str(result.exception)
