@@ -17,6 +17,7 @@ from enricher.inline_tests import run_tests
 from enricher.model import DeadLetter, Destination, Document, Dropped, Output, Record
 from enricher.outputs_page import EXAMPLE
 from enricher.sinks.store import StoreSink
+from tests.alerts.black_hole import BlackHole
 from tests.cli.program import enricher
 from tests.test_config import GOOD, problems
 
@@ -245,6 +246,28 @@ def test_the_example_of_the_page(tmp_path: Path) -> None:
             ("fraud-logs", None),
             ("redis", None),
         ]
+
+
+def test_only_a_run_sends(tmp_path: Path) -> None:
+    """What shows, checks and measures outputs connects to nobody."""
+    (tmp_path / "p.yaml").write_text(EXAMPLE)
+    (tmp_path / "events").write_bytes(b'{"payment_id":"p1","fraud_score":75}\n')
+    with BlackHole() as hole:
+        environment = {
+            "KAFKA_BROKERS": hole.address,
+            "ELASTICSEARCH_URL": f"http://{hole.address}",
+            "REDIS_URL": f"redis://{hole.address}/0",
+        }
+        for command in (
+            ("check", "p.yaml"),
+            ("test", "p.yaml"),
+            ("dry-run", "p.yaml", "events"),
+            ("bench", "p.yaml", "events"),
+            ("run", "p.yaml", "events", "--local"),
+        ):
+            done = enricher(*command, folder=tmp_path, environment=environment)
+            assert done.code == 0, done.err
+        assert hole.accepted == 0
 
 
 def kept(folder: Path) -> list[Any]:

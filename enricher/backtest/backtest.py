@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from enricher.backtest.result import Changed, LabelResult, Result
 from enricher.backtest.rules import Rules
 from enricher.config import PipelineConfig
 from enricher.lookups.store import Lookups
+from enricher.model import Document
 from enricher.tally import Tally
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +49,7 @@ class Backtest:
         self._frauds = labels.frauds if labels else frozenset()
         self._others = Rules(in_its_place(against, config), lookups, now) if against else None
         self._changes = Changes(self.rules, self._others) if self._others else None
+        self._outputs: Counter[str] = Counter()  # the tally counts those that a sink took
         self._first: int | None = None
         self._last: int | None = None
 
@@ -55,6 +58,12 @@ class Backtest:
         outcomes = await self.rules.process(entries)
         self.tally.records += len(entries)
         self.tally.add(outcomes)
+        self._outputs.update(
+            output.to.name
+            for outcome in outcomes
+            if type(outcome) is Document
+            for output in outcome.outputs
+        )
         if self.labels:
             self.labels.seen |= self._frauds.intersection([entry.label for entry in entries])
         self.rules.count(entries, self._frauds)
@@ -102,6 +111,7 @@ class Backtest:
             events_per_second=round(tally.records / seconds) if seconds else 0,
             documents=dict(sorted(tally.families().items())),
             alerts=dict(sorted(tally.alerts.items())),
+            outputs=dict(sorted(self._outputs.items())),
             dead_letters=dict(sorted(tally.dead_letters.items())),
             dropped=dict(sorted(tally.dropped.items())),
             labels=label_result(labels) if labels else None,

@@ -16,6 +16,8 @@ from enricher.model import Document, Outcome
 
 EXAMPLES = 5
 NOT_SCORED = "not scored"
+COUNTED = {"outcomes": "outcome", "indices": "index", "alerts": "alerts", "outputs": "outputs"}
+"""What is counted, and where the paths of its differences begin."""
 MOST_FIELDS = 100
 """Names of fields that are counted apart: who makes names up is not followed for ever."""
 OTHER_FIELDS = "other fields"
@@ -36,6 +38,8 @@ class Changes:
         self._fields: Counter[str] = Counter()
         self._new_alerts: Counter[str] = Counter()
         self._lost_alerts: Counter[str] = Counter()
+        self._new_outputs: Counter[str] = Counter()
+        self._lost_outputs: Counter[str] = Counter()
         self._names = tuple(dict.fromkeys([*old.scorings, *new.scorings]))
         self._moves: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in self._names}
         self._largest: list[tuple[float, int, Changed]] = []
@@ -70,15 +74,20 @@ class Changes:
     def _count(self, changed: Changed, old: Outcome, new: Outcome) -> None:
         self.changed += 1
         paths = {difference.path for difference in changed.differences}
-        for name, path in (("outcomes", "outcome"), ("indices", "index"), ("alerts", "alerts")):
-            self._counts[name] += path in paths
+        roots = {path.partition(".")[0] for path in paths}
+        for name, root in COUNTED.items():
+            self._counts[name] += root in roots
         self._counts["scores"] += bool(changed.scores)
         for field in {path.split(".")[1] for path in paths if path.startswith("event.")}:
             known = field in self._fields or len(self._fields) < MOST_FIELDS
             self._fields[field if known else OTHER_FIELDS] += 1
-        before, after = Counter(alerts_of(old)), Counter(alerts_of(new))
-        self._new_alerts.update(after - before)
-        self._lost_alerts.update(before - after)
+        for gone, came, names in (
+            (self._lost_alerts, self._new_alerts, alerts_of),
+            (self._lost_outputs, self._new_outputs, outputs_of),
+        ):
+            before, after = Counter(list(names(old))), Counter(list(names(new)))
+            came.update(after - before)
+            gone.update(before - after)
         size = max((abs((b or 0) - (a or 0)) for a, b in changed.scores.values()), default=0.0)
         entry = (size, -self.changed, changed)
         if len(self._largest) < EXAMPLES:
@@ -95,12 +104,12 @@ class Changes:
             share=self.changed / events if events else 0.0,
             scores=self._counts["scores"],
             levels=self._counts["levels"],
-            alerts=self._counts["alerts"],
-            indices=self._counts["indices"],
-            outcomes=self._counts["outcomes"],
+            **{name: self._counts[name] for name in COUNTED},
             fields=dict(self._fields.most_common()),
             new_alerts=dict(sorted(self._new_alerts.items())),
             lost_alerts=dict(sorted(self._lost_alerts.items())),
+            new_outputs=dict(sorted(self._new_outputs.items())),
+            lost_outputs=dict(sorted(self._lost_outputs.items())),
             moves=moves,
             examples=tuple(entry[2] for entry in sorted(self._largest, reverse=True)),
         )
@@ -119,6 +128,7 @@ def is_equal(old: Outcome, new: Outcome) -> bool:
             old.body == new.body
             and old[2:5] == new[2:5]  # index, id, version
             and (old.alerts == new.alerts or alerts_of(old) == alerts_of(new))
+            and old.outputs == new.outputs
         )
     return old == new
 
@@ -136,6 +146,7 @@ def differ(old: Outcome, new: Outcome) -> Iterator[Difference]:
     ):
         if before != after:
             yield Difference(name, before, after)
+    yield from differ_in("outputs", outputs_of(old), outputs_of(new))
     yield from differ_in("event", orjson.loads(old.body), orjson.loads(new.body))
 
 
@@ -151,3 +162,12 @@ def differ_in(where: str, old: object, new: object) -> Iterator[Difference]:
 def alerts_of(outcome: Outcome) -> list[str]:
     """Name the alerts of an outcome."""
     return [alert.name for alert in outcome.alerts] if type(outcome) is Document else []
+
+
+def outputs_of(outcome: Outcome) -> dict[str, dict[str, object]]:
+    """Give the outputs of an outcome by name: where they go, their key and what they hold."""
+    outputs = outcome.outputs if type(outcome) is Document else ()
+    return {
+        one.to.name: {"to": one.to._asdict(), "key": one.key, "body": orjson.loads(one.body)}
+        for one in outputs
+    }

@@ -176,6 +176,7 @@ def _counts(result: Result) -> Iterator[str]:
     for title, counts in (
         ("Documents by index", result.documents),
         ("Alerts", result.alerts),
+        ("Outputs", result.outputs),
         ("Dead letters", result.dead_letters),
         ("Dropped", result.dropped),
     ):
@@ -191,10 +192,12 @@ def _block(title: str, counts: dict[str, int]) -> Iterator[str]:
 def _against(against: AgainstResult) -> Iterator[str]:
     yield f"<h2>Against {escape(against.file)}</h2>"
     yield f"<p>{against.changed:,} events would change, {percent(against.share)} of all</p>"
-    kinds = ("scores", "levels", "alerts", "indices", "outcomes")
+    kinds = ("scores", "levels", "alerts", "outputs", "indices", "outcomes")
     yield _table(("", "events"), [(kind, f"{getattr(against, kind):,}") for kind in kinds])
     yield from _block("Alerts that would be new", against.new_alerts)
     yield from _block("Alerts that would be gone", against.lost_alerts)
+    yield from _block("Outputs that would be new", against.new_outputs)
+    yield from _block("Outputs that would be gone", against.lost_outputs)
     yield from _block("Fields that differ", against.fields)
     for name, moves in against.moves.items():
         olds = list(dict.fromkeys(move.old for move in moves))

@@ -63,7 +63,8 @@ class LevelResult:
 
     name: str
     at_least: float | None
-    """None: any score."""
+    above: float | None
+    """Its bound; neither: any score."""
     count: int
     share: float
     frauds: int
@@ -112,7 +113,7 @@ class Changed:
     scores: dict[str, tuple[float | None, float | None]]
     """Old and new, by score stage, where they differ; None is not scored."""
     differences: tuple[Difference, ...]
-    """What is otherwise: `outcome`, `index`, `id`, `alerts` and fields as `event.a.b`."""
+    """What is otherwise: `outcome`, `index`, `id`, `alerts`, `outputs.…`, or a field: `event.a`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class AgainstResult:
     """Events with another score, or scored by one of both alone."""
     levels: int
     alerts: int
+    outputs: int
     indices: int
     outcomes: int
     """Events that become something else: a document, a dead letter, dropped."""
@@ -144,6 +146,8 @@ class AgainstResult:
     new_alerts: dict[str, int]
     """Alerts that only the other file raises, by name."""
     lost_alerts: dict[str, int]
+    new_outputs: dict[str, int]
+    lost_outputs: dict[str, int]
     moves: dict[str, tuple[LevelMove, ...]]
     """By score stage, also what stays where it is."""
     examples: tuple[Changed, ...]
@@ -178,6 +182,7 @@ class Result:
     documents: dict[str, int]
     """By index without its date."""
     alerts: dict[str, int]
+    outputs: dict[str, int]
     dead_letters: dict[str, int]
     """By `stage: error`."""
     dropped: dict[str, int]

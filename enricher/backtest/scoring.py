@@ -6,10 +6,9 @@ numbers as there are such cases, whatever the number of events.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from math import floor, inf, isfinite
+from math import floor, isfinite
 from typing import NamedTuple
 
 from enricher.backtest.result import (
@@ -44,21 +43,21 @@ class Scoring:
     def __init__(self, stage: Score) -> None:
         self.stage = stage
         self.cases: Counter[Case] = Counter()
-        self._bounds = [bound_of(level) for level in reversed(stage.levels)]
+        self._bounds = [level.bound for level in stage.levels]
 
     def level_of(self, score: float) -> int:
         """Give the place of the level that a score reaches; the number of levels for none."""
-        return len(self._bounds) - bisect_right(self._bounds, score)
+        reached = (
+            number
+            for number, (bound, is_above) in enumerate(self._bounds)
+            if (score > bound if is_above else score >= bound)
+        )
+        return next(reached, len(self._bounds))
 
     def add(self, hits: int, score: float, count: int = 1, *, fraud: bool) -> None:
         """Count events that are alike."""
         if count:
             self.cases[Case(hits, whole(score), self.level_of(score), fraud)] += count
-
-
-def bound_of(level: Level) -> float:
-    """Give the lowest score of a level."""
-    return -inf if level.at_least is None else level.at_least
 
 
 def whole(score: float) -> int:
@@ -70,7 +69,8 @@ def whole(score: float) -> int:
 
 def name_of(level: Level) -> str:
     """Name a level by the first text that it sets, or by its bound."""
-    bound = "any score" if level.at_least is None else f"≥ {level.at_least:g}"
+    points, is_above = level.bound
+    bound = f"{'>' if is_above else '≥'} {points:g}" if isfinite(points) else "any score"
     text = next((value for value in level.set.values() if isinstance(value, str)), None)
     return f"{text} ({bound})" if text else bound
 
@@ -163,15 +163,16 @@ def rules_of(scoring: Scoring, judge: Judge) -> Iterable[RuleResult]:
 def levels_of(scoring: Scoring, judge: Judge) -> Iterable[LevelResult]:
     """Say how many events came to each level."""
     cases = scoring.cases
-    bounds = [*(level.at_least for level in scoring.stage.levels), None]
-    for place, name in enumerate(level_names(scoring.stage)):
+    levels = [*scoring.stage.levels, None]
+    for place, (name, level) in enumerate(zip(level_names(scoring.stage), levels, strict=True)):
         here = {case: count for case, count in cases.items() if case.level == place}
         if name == NO_LEVEL and not here:
             return
         count = sum(here.values())
         yield LevelResult(
             name=name,
-            at_least=bounds[place],
+            at_least=level.at_least if level else None,
+            above=level.above if level else None,
             count=count,
             share=count / cases.total() if cases else 0.0,
             frauds=frauds_of(here),

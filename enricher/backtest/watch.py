@@ -18,7 +18,7 @@ from enricher.loop import Step
 from enricher.model import Event, Record
 from enricher.plan import Plan
 from enricher.stages.base import EventFunction
-from enricher.stages.score import Score
+from enricher.stages.score import Score, points_of
 
 
 @dataclass(slots=True)
@@ -61,15 +61,20 @@ def observers(watched: Watched) -> tuple[EventFunction, EventFunction]:
     """Build what runs before a stage and what runs after it."""
     hit, seen, get = watched.hit, watched.seen, path.getter(watched.stage.target)
     rules = tuple(
-        (compile_predicate(rule.when), 1 << number)
+        (compile_predicate(rule.when), points_of(rule)[1], 1 << number)
         for number, rule in enumerate(watched.stage.rules)
     )
 
     def note_hits(event: Event, record: Record) -> None:
         hits = 0
-        for matches, bit in rules:
+        for matches, work_out, bit in rules:
             if matches(event):
-                hits |= bit
+                if work_out is None:
+                    hits |= bit
+                else:
+                    points = work_out(event)
+                    if points is not None:
+                        hits |= bit
         hit[record.position] = hits
 
     def note_score(event: Event, record: Record) -> None:

@@ -50,6 +50,7 @@ def lines_of(result: Result) -> Iterator[str]:
     for title, counts in (
         ("documents by index", result.documents),
         ("alerts (nobody was told)", result.alerts),
+        ("outputs (nothing was sent)", result.outputs),
         ("dead letters", result.dead_letters),
         ("dropped", result.dropped),
     ):
@@ -160,10 +161,12 @@ def against_lines(against: AgainstResult) -> Iterator[str]:
     yield title(f"against {against.file}") + (
         f": {against.changed:,} events would change ({percent(against.share)})"
     )
-    kinds = ("scores", "levels", "alerts", "indices", "outcomes")
+    kinds = ("scores", "levels", "alerts", "outputs", "indices", "outcomes")
     yield from table((), [(kind, f"{getattr(against, kind):,}") for kind in kinds])
     yield from block("alerts that would be new", against.new_alerts)
     yield from block("alerts that would be gone", against.lost_alerts)
+    yield from block("outputs that would be new", against.new_outputs)
+    yield from block("outputs that would be gone", against.lost_outputs)
     yield from block("fields that differ", against.fields)
     for name, moves in against.moves.items():
         yield ""

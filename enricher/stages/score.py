@@ -130,7 +130,7 @@ class Score(Stage):
         rules = tuple(
             (
                 compile_predicate(rule.when),
-                *_points(rule),
+                *points_of(rule),
                 lenient_renderer(rule.reason, context.builtins),
             )
             for rule in self.rules
@@ -175,7 +175,7 @@ MOST_POINTS = 10**12
 """Of one rule whose points are worked out, either way: thousands of such rules stay a number."""
 
 
-def _points(rule: Rule) -> tuple[Number, Callable[[Event], Number | None] | None]:
+def points_of(rule: Rule) -> tuple[Number, Callable[[Event], Number | None] | None]:
     """Give the points of a rule, or the function that works them out."""
     most = rule.at_most
     if not isinstance(rule.add, str):

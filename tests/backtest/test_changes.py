@@ -102,6 +102,27 @@ def test_the_largest_changes_are_the_examples() -> None:
     assert [one.label for one in found.examples] == ["p0", "p7", "p14", "p21", "p28"]
 
 
+OUTPUTS = """outputs:
+  - {name: found, when: score >= 20, kafka: {topic: found, body: {score: "{score}"}}}
+"""
+
+
+def test_outputs_are_compared() -> None:
+    """One more that would be sent, and one that would say something else."""
+    text = RULES.replace("alerts:", f"{OUTPUTS}alerts:")
+    result, changed, _ = backtest(
+        EVENTS, text, against=text.replace("add: 5", "add: 21").replace("cap: 30", "cap: 29")
+    )
+    found = result.against
+    assert found
+    assert result.outputs == {"found": 2}
+    night, bad = changed
+    sent = next(one for one in night.differences if one.path == "outputs.found")
+    assert sent.expected is ABSENT
+    assert Difference("outputs.found.body.score", 30, 29) in bad.differences
+    assert (found.outputs, found.new_outputs, found.lost_outputs) == (2, {"found": 1}, {})
+
+
 def test_names_of_fields_are_bounded() -> None:
     """Events that make names up do not fill the memory."""
     events = [payment(number, **{f"made_up_{number}": number}) for number in range(2 * MOST_FIELDS)]

@@ -41,11 +41,9 @@ def test_levels_and_scores_are_counted() -> None:
     assert [(one.score, one.count) for one in score.distribution] == [
         (0, 3), (5, 2), (10, 1), (20, 1), (30, 3),
     ]  # fmt: skip
-    assert [(level.name, level.at_least, level.count) for level in score.levels] == [
-        ("high (≥ 25)", 25, 3),
-        ("medium (≥ 10)", 10, 2),
-        ("no level", None, 5),
-    ]
+    assert [(level.name, level.count) for level in score.levels] == [
+        ("high (≥ 25)", 3), ("medium (≥ 10)", 2), ("no level", 5),
+    ]  # fmt: skip
     assert score.curve == ()
     assert score.frauds is None
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from enricher.backtest.scoring import Scoring, level_names
 from enricher.backtest.watch import Watched, watch
 from enricher.build import build
 from enricher.config import load
@@ -16,6 +17,7 @@ from enricher.expression import compile_predicate
 from enricher.generator import accounts, generate, generate_fraud, hostile, users
 from enricher.lookups import FileLookups
 from enricher.model import Document, Record
+from enricher.stages.score import Score
 from enricher.template import lenient_renderer
 
 from .histories import RULES, config_of
@@ -116,3 +118,23 @@ def test_watching_leaves_the_fast_way_open() -> None:
     config = load(PIPELINES / "payments.yaml", {}, connections={})
     plan, _ = watch(config, build(config))
     assert plan.bet.fast(plan, []) is not None
+
+
+def test_a_rule_whose_points_cannot_be_worked_out_does_not_hit() -> None:
+    """As the stage itself has it: no points, no reason, no hit."""
+    config = config_of(RULES.replace("add: 10", "add: amount / divisor"))
+    plan, (score,) = watch(config, build(config))
+    for position, divisor in enumerate((100, 0, None)):
+        event = {"kind": "payment", "amount": 500, "country": "India", "divisor": divisor}
+        record = Record(orjson.dumps(event), "r", None, "t/0", position)
+        asyncio.run(plan.process([record]))
+        assert (score.seen[position][0] & 1) == (divisor == 100)
+
+
+def test_levels_above_a_bound() -> None:
+    """At the bound itself `above` is not reached, and `at_least` is."""
+    rules = [{"when": "a", "add": 1, "reason": "r"}]
+    levels = [{"above": 60, "set": {"l": "high"}}, {"at_least": 30, "set": {"l": "low"}}]
+    stage = Score.model_validate({"target": "s", "rules": rules, "levels": levels})
+    assert [Scoring(stage).level_of(score) for score in (60.5, 60, 30, 29)] == [0, 1, 1, 2]
+    assert level_names(stage) == ("high (> 60)", "low (≥ 30)", "no level")

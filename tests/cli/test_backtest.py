@@ -66,7 +66,16 @@ def test_figures_for_programs(folder: Path) -> None:
     (figures,) = plain.lines
     assert list(figures) == [
         *("pipeline", "files", "events", "late", "first", "last", "seconds", "events_per_second"),
-        *("documents", "alerts", "dead_letters", "dropped", "labels", "scores", "against"),
+        *(
+            "documents",
+            "alerts",
+            "outputs",
+            "dead_letters",
+            "dropped",
+            "labels",
+            "scores",
+            "against",
+        ),
     ]
     assert (figures["events"], figures["labels"], figures["against"]) == (11, None, None)
     assert figures["documents"] == {"critical-*": 2, "logs-*": 8}

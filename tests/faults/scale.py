@@ -150,7 +150,7 @@ LONG = Scale(
     http_events=100_000,
     http_kills=15,
     file_lines=500_000,
-    file_kills=30,
+    file_kills=20,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK
