@@ -194,8 +194,8 @@ def test_a_second_run_adds_nothing(folder: Path, first: Result, dry: list[dict[s
     assert stored(folder / "enricher.db") == before
     assert asked(folder / "enricher.db", "SELECT * FROM alerts ORDER BY 1, 2") == alerts
     assert list(summary) == [
-        *("records", "seconds", "events_per_second", "documents", "alerts", "dead_letters"),
-        *("dropped", "cost_by_stage_us"),
+        *("records", "seconds", "events_per_second", "documents", "alerts"),
+        *("outputs", "dead_letters", "dropped", "cost_by_stage_us"),
     ]
     assert summary["records"] == len(dry)
     assert summary["documents"] == Counter(one["index"] for one in dry if "index" in one)
