@@ -53,7 +53,7 @@ def is_pinned(image: str) -> bool:
 
 def test_what_the_pipeline_needs_is_there() -> None:
     assert SERVICES.keys() == {
-        "kafka", "topics", "elasticsearch", "kibana", "redis", "alertmanager", "mailpit", "enricher",
+        "kafka", "topics", "elasticsearch", "kibana", "redis", "alertmanager", "mailpit", "enricher", "fraud-detection",
     }  # fmt: skip
 
 
@@ -124,9 +124,12 @@ def test_the_alertmanager_has_the_receiver_it_routes_to() -> None:
 def test_the_topics_are_created_and_dead_letters_are_compacted() -> None:
     script = " ".join(SERVICES["topics"]["command"])
 
-    for topic in ("payment-logs", "order-logs", "user-logs", "fraud-logs", "dead-letters"):
+    for topic in ("payment-logs", "order-logs", "user-logs", "fraud-logs"):
         assert topic in script
-    assert re.search(r"create dead-letters\b.*cleanup\.policy=compact", script)
+    for topic in ("fraud-alerts-high", "fraud-alerts-medium"):
+        assert topic in script
+    for topic in ("dead-letters", "fraud-dead-letters"):
+        assert re.search(rf"create {topic}\b.*cleanup\.policy=compact", script)
     assert SERVICES["topics"]["image"] == SERVICES["kafka"]["image"]
 
 
