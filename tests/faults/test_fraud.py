@@ -33,6 +33,8 @@ PIPELINE = Path(__file__).parents[2] / "pipelines" / "fraud-detection.yaml"
 SHARE = 0.05
 VOLATILE = {"processed_at", "processing_node"}
 EXPIRE_S = 3_600
+SETTLED_S = 400
+"""All that was sent to a daemon that begins with the first record, where others use the machine."""
 HIGH, MEDIUM = 60, 30
 """Points above which there is a finding."""
 PATIENCE_MS = 5_000
@@ -100,7 +102,7 @@ class Detecting:
 
     def end(self, daemon: Daemon) -> Findings:
         """Wait until all is settled, and give what it came to."""
-        self.world.until_settled()
+        self.world.until_settled(SETTLED_S)
         assert daemon.stop() == 0, self.world.logs
         verdict = self.world.verdict()
         assert verdict.clean, f"{verdict}\n{self.world.logs}"
