@@ -18,8 +18,13 @@ PATIENCE_S = 1.0
 """What connecting may take, in seconds, while no event waits for it or nothing is known yet."""
 OWN_S = 0.0001
 """What this process itself may take for one command and its answer, in seconds (measured)."""
+SCRIPT_S = 0.001
+"""The same for a script, in seconds, which the server runs before it looks at what comes next: some
+0.1 ms where a window holds a hundred events (measured), several times that on a busy machine. A
+deadline that is too short here makes it run the same scripts again, and ever more slowly."""
 BYTE_S = 1 / (4 << 20)
 """What a byte that is written may take, in seconds: a large value on a slow line is no outage."""
+_SCRIPTS = ("EVAL", "EVALSHA")
 LATE = 1.2
 """A deadline that is noticed so much later than it was due says that this process was busy."""
 
@@ -94,7 +99,7 @@ class RedisServer:
     async def _send(self, commands: Sequence[Command], timeout_s: float) -> list[Any]:
         from redis.exceptions import RedisError
 
-        timeout_s += len(commands) * OWN_S
+        timeout_s += allowance_s(commands)
         if not self._is_known:
             timeout_s = max(timeout_s, PATIENCE_S)
         pipeline = self._client.pipeline(transaction=False)
@@ -111,6 +116,11 @@ class RedisServer:
         finally:
             self._is_known = True
         return [one if not isinstance(one, RedisError) else hindrance(one) for one in answers]
+
+
+def allowance_s(commands: Sequence[Command]) -> float:
+    """Give what these commands may take beyond the deadline of one round trip, in seconds."""
+    return sum([SCRIPT_S if command[0] in _SCRIPTS else OWN_S for command in commands])
 
 
 async def within(work: Coroutine[Any, Any, T], seconds: float) -> T:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from enricher.generator import GeneratedRecord, HostileRecord, generate
+from enricher.generator import GeneratedRecord, HostileRecord, generate, generate_fraud
 
 SEQUENCE = "sequence"
 """Field by which a record is known again under whatever id it may stand."""
@@ -71,9 +71,16 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def send(self, count: int, *, seed: int, over_s: float = 0) -> None:
-        """Generate events and produce them, spread over so many seconds."""
-        records = generate(count, seed=seed, days=2)
+    def send(self, count: int, *, seed: int, over_s: float = 0, fraud: float | None = None) -> None:
+        """Generate events and produce them, spread over so many seconds.
+
+        With `fraud` they are payments, and this part of them is fraud.
+        """
+        records: Iterable[GeneratedRecord]
+        if fraud is None:
+            records = generate(count, seed=seed, days=2)
+        else:
+            records = (one.record for one in generate_fraud(count, fraud, seed, days=2))
         asyncio.run(self._send(self._marked(records), over_s / count))
 
     def send_raw(self, records: Iterable[HostileRecord]) -> None:

@@ -67,6 +67,9 @@ class Scale(NamedTuple):
     file_lines: int
     """Of each way of rotating."""
     file_kills: int
+    fraud_events: int
+    fraud_over_s: float
+    fraud_killed_every_s: float
 
 
 QUICK = Scale(
@@ -109,6 +112,9 @@ QUICK = Scale(
     http_kills=2,
     file_lines=20_000,
     file_kills=5,
+    fraud_events=6_000,
+    fraud_over_s=12,
+    fraud_killed_every_s=4,
 )
 
 LONG = Scale(
@@ -151,6 +157,9 @@ LONG = Scale(
     http_kills=15,
     file_lines=500_000,
     file_kills=20,
+    fraud_events=200_000,
+    fraud_over_s=150,
+    fraud_killed_every_s=10,
 )
 
 SCALE = LONG if os.environ.get("ENRICHER_FAULTS") == "long" else QUICK

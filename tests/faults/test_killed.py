@@ -21,12 +21,13 @@ FULL = 10_000
 
 
 @contextmanager
-def producing(world: World, count: int, over_s: float) -> Iterator[threading.Thread]:
+def producing(
+    world: World, count: int, over_s: float, fraud: float | None = None
+) -> Iterator[threading.Thread]:
     """Let the producer send meanwhile; at the end all is sent."""
     wanted = len(world.ledger) + count
-    thread = threading.Thread(
-        target=world.ledger.send, args=(count,), kwargs={"seed": SCALE.seed, "over_s": over_s}
-    )
+    settings = {"seed": SCALE.seed, "over_s": over_s, "fraud": fraud}
+    thread = threading.Thread(target=world.ledger.send, args=(count,), kwargs=settings)
     thread.start()
     try:
         yield thread

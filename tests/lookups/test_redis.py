@@ -275,3 +275,17 @@ async def test_the_end_closes_every_connection(valkey: Any, server: Redis) -> No
         assert store.servers[0].breaker.reason
     valkey.resume()
     await until(lambda: server.info("clients")["connected_clients"] == before)  # type: ignore[index]
+
+
+BUSY = "local till = os.clock() + ARGV[1] while os.clock() < till do end return 1"
+
+
+async def test_scripts_may_take_longer_than_look_ups(server: Redis, valkey: Any) -> None:
+    """Many of them, one of which takes 200 ms: they are not given up and run again."""
+    scripts = {key: ("EVAL", BUSY, "1", key, "0") for key in KEYS}
+    scripts[KEYS[0]] = ("EVAL", BUSY, "1", KEYS[0], "0.2")
+    async with lookups(valkey.url, timeout_ms=50) as store:
+        await store.get_many(KEYS[:1])  # the first answer may take longer anyway
+        assert await store.run_each(scripts, 0) == dict.fromkeys(KEYS, 1)
+    stats: Any = server.info("commandstats")
+    assert stats["cmdstat_eval"]["calls"] == len(KEYS)

@@ -209,7 +209,7 @@ async def test_what_is_too_much_for_one_deadline_is_asked_in_parts(
 async def test_the_state_of_a_hot_key_is_bounded(valkey: Any, server: Redis) -> None:
     """Its counts end at `max_events`; what comes from before those is refused."""
     spec = SPEC._replace(max_events=100)
-    async with connected(valkey.url) as lookups:
+    async with connected(valkey.url, timeout_ms=5000) as lookups:
         states = RedisStates(lookups)
         for first in range(0, 3000, 1000):
             answers = await states.see(spec, sightings(1000, first=first))
