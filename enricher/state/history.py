@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Any
+
+import orjson
 
 from enricher.state.measures import Column, compile_measure
 from enricher.state.spec import TOO_LATE, Answer, Sighting, Spec
+
+Form = tuple[tuple[str, bool], ...]
+"""Fields of an answer, and whether JSON is kept of them."""
+Kept = tuple[Any, ...]
+"""An answer as it is kept: its form, and a value for each field. Beside a dict it takes a third."""
 
 
 class Memory:
@@ -13,7 +21,11 @@ class Memory:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.measured = [(one.target, compile_measure(one, spec)) for one in spec.measures]
+        self.form: Form = tuple((one.target, one.kind == "previous") for one in spec.measures)
+        self.measured = [
+            (one.target, is_json, compile_measure(one, spec))
+            for one, (_, is_json) in zip(spec.measures, self.form, strict=True)
+        ]
         self.retention_us, self.lateness_us = spec.retention_us, spec.lateness_us
 
 
@@ -29,7 +41,7 @@ class History:
         self.names = names
         """Of the columns."""
         self.columns: list[Column] = [[] for _ in names]
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Kept] = {}
         """The first answer, by id."""
         self.newest_us = 0
         self.floor = (0, "")
@@ -40,7 +52,7 @@ class History:
         _, id_, time_us, values = one
         known = self.answers.get(id_)
         if known is not None:
-            return known
+            return _answer(known)
         if time_us <= self.newest_us - memory.lateness_us or (time_us, id_) <= self.floor:
             return TOO_LATE
         if memory.spec.columns != self.names:
@@ -63,13 +75,17 @@ class History:
         times.insert(place, time_us)
         self.ids.insert(place, id_)
         for column, value in zip(columns, values, strict=True):
-            column.insert(place, value)
-        answer = {}
-        for target, measured in memory.measured:
+            # A text that is the same as before, as of a place, is kept once.
+            same = place > 0 and column[place - 1] == value
+            column.insert(place, column[place - 1] if same else value)
+        answer: dict[str, Any] = {}
+        kept: list[Any] = [memory.form]
+        for target, is_json, measured in memory.measured:
             found = measured(times, columns, place, time_us)
+            kept.append(found)
             if found is not None:
-                answer[target] = found
-        self.answers[id_] = answer
+                answer[target] = orjson.loads(found) if is_json else found
+        self.answers[id_] = tuple(kept)
         return answer
 
     def _place(self, time_us: int, id_: str) -> int:
@@ -95,3 +111,12 @@ class History:
         held = dict(zip(self.names, self.columns, strict=True))
         self.columns = [held.get(name, [None] * len(self.times)) for name in names]
         self.names = names
+
+
+def _answer(kept: Kept) -> Answer:
+    found = zip(kept[0], kept[1:], strict=True)
+    return {
+        target: orjson.loads(value) if is_json else value
+        for (target, is_json), value in found
+        if value is not None
+    }

@@ -9,13 +9,12 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-import orjson
-
 from enricher.state.spec import Measure, Spec, Value
 
 Column = list[Value]
 Measured = Callable[[list[int], list[Column], int, int], Any]
-"""From times, columns, the place of the present event and its time; None: nothing is written."""
+"""From times, columns, the place of the present event and its time; None: nothing is written.
+What is `previous` is JSON."""
 EXACT = 1e17
 """A whole number below is written without an exponent, and read back as an integer."""
 
@@ -24,7 +23,7 @@ def compile_measure(measure: Measure, spec: Spec) -> Measured:
     """Build the function that measures; it does what `measured` of `see.lua` does."""
     ahead, within_us, at_least = 0 if measure.before else 1, measure.within_us, measure.at_least
     values_of = _values(measure, spec)
-    sum_up = _SUMS[measure.kind]
+    sum_up = _SUMS.get(measure.kind, len)
 
     def measured(times: list[int], columns: list[Column], place: int, time_us: int) -> Any:
         upper = place + ahead
@@ -38,7 +37,25 @@ def compile_measure(measure: Measure, spec: Spec) -> Measured:
             upper -= bisect_right(times, time_us - within_us, 0, upper)
         return None if upper < at_least else upper
 
+    if measure.kind == "previous":
+        return _previous(measure, spec)
     return measured if measure.of else counted
+
+
+def _previous(measure: Measure, spec: Spec) -> Measured:
+    """Build the function that gives the last value as JSON, looking back from the present event."""
+    first, having = (spec.columns.index(name) for name in (measure.of[0], measure.of[-1]))
+    within_us = measure.within_us
+
+    def previous(times: list[int], columns: list[Column], place: int, time_us: int) -> Any:
+        lower = 0 if within_us is None else bisect_right(times, time_us - within_us, 0, place)
+        values, others = columns[first], columns[having]
+        for at in range(place - 1, lower - 1, -1):
+            if values[at] is not None and others[at] is not None:
+                return values[at]
+        return None
+
+    return previous
 
 
 def _values(measure: Measure, spec: Spec) -> Callable[[list[Column], int, int], Column]:
@@ -54,10 +71,10 @@ def _values(measure: Measure, spec: Spec) -> Callable[[list[Column], int, int], 
         return [value for value in values if value is not None] if None in values else values
 
     def latest(columns: list[Column], lower: int, upper: int) -> Column:
-        if upper - lower > last:  # type: ignore[operator]  # nearly always these have all of it
-            found = whole(columns, upper - last, upper)  # type: ignore[operator]
-            if len(found) == last:
-                return found
+        nearest = max(lower, upper - last)  # type: ignore[operator]
+        found = whole(columns, nearest, upper)
+        if len(found) == upper - nearest:  # as nearly always: these have all of it
+            return found
         return whole(columns, lower, upper)[-last:]  # type: ignore[operator]
 
     return whole if last is None else latest
@@ -79,5 +96,4 @@ _SUMS: dict[str, Callable[[Column], Any]] = {
     "distinct": lambda values: len(set(values)),
     "sum": lambda values: number(_sum(values)),
     "mean": lambda values: number(_sum(values) / len(values)),
-    "previous": lambda values: orjson.loads(values[-1]) if values else None,  # type: ignore[arg-type]
 }
