@@ -52,7 +52,10 @@ def is_finite(value: object) -> bool:
 
 def comparable(left: object, right: object) -> bool:
     """Say whether two values have an order: two numbers, or two texts."""
-    return (is_number(left) and is_number(right)) or (type(left) is type(right) is str)
+    kind, other = type(left), type(right)  # `is_number` written out: three calls are half the time
+    return (
+        (kind is float or kind is int) and (other is float or other is int)
+    ) or kind is other is str
 
 
 def contains(container: Any, needle: Any) -> bool:
@@ -69,14 +72,16 @@ Number = int | float
 
 def calculate(left: Any, operator: str, right: Any) -> Number | None:
     """Calculate with two numbers; None where one is none, or the result is none JSON can hold."""
-    if not (is_number(left) and is_number(right)):
+    if not (
+        (type(left) is float or type(left) is int) and (type(right) is float or type(right) is int)
+    ):
         return None
     try:
-        if operator == "+":
-            return bounded(left + right)
-        if operator == "-":
-            return bounded(left - right)
-        return bounded(left * right if operator == "*" else left / right)
+        if operator == "*":
+            return bounded(left * right)
+        if operator == "/":
+            return bounded(left / right)
+        return bounded(left + right if operator == "+" else left - right)
     except ArithmeticError:
         return None
 

@@ -23,7 +23,6 @@ _CANONICAL = re.compile(
 """A time whose first 16 characters stand for a minute that is converted as a whole."""
 _SECONDS = re.compile(r":[0-9]{2}(?:\.[0-9]+)?")
 _MINUTE = timedelta(minutes=1)
-_MICROSECOND = timedelta(microseconds=1)
 _SIGNS = frozenset("+-")
 _USUAL = (
     "minutes.get(text[:16]) if text[-1:] == 'Z' and "
@@ -61,13 +60,15 @@ LAST: list[Any] = [None, None]
 two belong together."""
 
 
+@lru_cache(maxsize=LIMIT)
 def epoch_us(text: str) -> int | None:
     """Read the microseconds since the epoch; None for what is no time from 2000 to 2100."""
     try:
-        since = (validate(text) - _EPOCH) // _MICROSECOND
+        since = validate(text) - _EPOCH
     except (ValueError, TypeError):  # such as a time without an offset
         return None
-    return since if since in _KNOWN_US else None
+    since_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return since_us if since_us in _KNOWN_US else None
 
 
 _KNOWN_US = range(946_684_800_000_000, 4_133_980_800_000_000)

@@ -18,7 +18,7 @@ from enricher.path import FieldPath
 from enricher.stages.base import Context, Example, Stage
 from enricher.template import Template
 
-_VALUES = "values"
+_VALUES, _TEXTS = "values", "texts"
 
 
 class Known(Stage):
@@ -109,7 +109,8 @@ def read_list(answer: Answer) -> Found:
         return "the stored value is not JSON"
     if type(stored) is not list:
         return "the stored value is no JSON list"
-    return Shared({_VALUES: frozenset(map(_as_json, stored))})
+    texts = frozenset([value for value in stored if type(value) is str])
+    return Shared({_VALUES: frozenset(map(_as_json, stored)), _TEXTS: texts})
 
 
 def _as_json(value: object) -> bytes:
@@ -123,12 +124,16 @@ def _as_json(value: object) -> bytes:
 def applier(field: str, target: str) -> Callable[[Event, Found], None]:
     """Build the function that writes whether an event's value is in what was found."""
     get, put, as_json, values = path.getter(field), path.setter(target), _as_json, _VALUES
+    texts = _TEXTS
 
     def apply(event: Event, found: Found) -> None:
         if type(found) is str:
             raise Failure(found)
         value = get(event)
         if value is not None and type(found) is Shared:
-            put(event, as_json(value) in found[values])
+            if type(value) is str:
+                put(event, value in found[texts])
+            else:
+                put(event, as_json(value) in found[values])
 
     return apply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from typing import Any
 
@@ -35,7 +36,7 @@ class History:
     __slots__ = ("answers", "columns", "floor", "ids", "names", "newest_us", "times")
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        self.times: list[int] = []
+        self.times: array[int] = array("q")
         """Microseconds since the epoch, rising; of one time the ids rise."""
         self.ids: list[str] = []
         self.names = names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from enricher.state.spec import Measure, Spec, Value
 
 Column = list[Value]
-Measured = Callable[[list[int], list[Column], int, int], Any]
+Measured = Callable[[Sequence[int], list[Column], int, int], Any]
 """From times, columns, the place of the present event and its time; None: nothing is written.
 What is `previous` is JSON."""
 EXACT = 1e17
@@ -25,13 +25,13 @@ def compile_measure(measure: Measure, spec: Spec) -> Measured:
     values_of = _values(measure, spec)
     sum_up = _SUMS.get(measure.kind, len)
 
-    def measured(times: list[int], columns: list[Column], place: int, time_us: int) -> Any:
+    def measured(times: Sequence[int], columns: list[Column], place: int, time_us: int) -> Any:
         upper = place + ahead
         lower = 0 if within_us is None else bisect_right(times, time_us - within_us, 0, upper)
         values = values_of(columns, lower, upper)
         return None if len(values) < at_least else sum_up(values)
 
-    def counted(times: list[int], _columns: list[Column], place: int, time_us: int) -> Any:
+    def counted(times: Sequence[int], _columns: list[Column], place: int, time_us: int) -> Any:
         upper = place + ahead
         if within_us is not None:
             upper -= bisect_right(times, time_us - within_us, 0, upper)
@@ -47,7 +47,7 @@ def _previous(measure: Measure, spec: Spec) -> Measured:
     first, having = (spec.columns.index(name) for name in (measure.of[0], measure.of[-1]))
     within_us = measure.within_us
 
-    def previous(times: list[int], columns: list[Column], place: int, time_us: int) -> Any:
+    def previous(times: Sequence[int], columns: list[Column], place: int, time_us: int) -> Any:
         lower = 0 if within_us is None else bisect_right(times, time_us - within_us, 0, place)
         values, others = columns[first], columns[having]
         for at in range(place - 1, lower - 1, -1):

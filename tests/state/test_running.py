@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from redis import Redis
 
+from enricher.build import build
 from enricher.cli import service
 from enricher.config import load
 from enricher.health import Health
@@ -88,3 +89,21 @@ async def test_who_watches_sees_it(valkey: Any, tmp_path: Path) -> None:
         assert (await waiting)["n"] == 2
     assert health.reasons() == []
     await runtime.lookups.close()
+
+
+async def test_an_unfit_event_takes_its_turn(tmp_path: Path) -> None:
+    """One that brings what the plan adds takes the plain way, and counts for those after it."""
+    file = tmp_path / "p.yaml"
+    file.write_text(PIPELINE.format(connections="{}", fields=COUNT))
+    plan = build(load(file))
+    await plan.process([record(0)])
+    records = [record(number) for number in range(1, 8)]
+    for at in (2, 3, 6):
+        brought = orjson.loads(records[at].value) | {"n": 99, "tags": []}
+        records[at] = records[at]._replace(value=orjson.dumps(brought))
+    fast = plan.bet.fast(plan, records)
+    assert fast is not None
+    assert fast.in_order
+    outcomes = await plan.process(records)
+    counts = [orjson.loads(one.body)["n"] for one in outcomes if isinstance(one, Document)]
+    assert counts == [2, 3, 4, 5, 6, 7, 8]
