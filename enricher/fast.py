@@ -45,9 +45,6 @@ class Fast(NamedTuple):
 
     loop: FastLoop
     questions: tuple[Question, ...]
-    in_order: bool
-    """Whether a stage of it remembers events: it ends at the first that is unfit, and goes on once
-    that is done."""
 
     async def run(self, records: Sequence[Record], events: Events, outcomes: Outcomes) -> list[int]:
         """Fill the outcomes in; gives the numbers of the events that have to go the plain way."""
@@ -87,11 +84,7 @@ def _build(
     overlay = Overlay(fuser, added)
     questions: list[Question] = []
     bodies: list[list[ast.stmt]] = []
-    in_order = False
     for number, step in enumerate(steps):
-        if step.is_batch and (at_once := getattr(step.function, "at_once", None)):
-            step = step._replace(function=at_once, is_batch=False)  # noqa: PLW2901
-            in_order = True
         if step.is_batch:
             before = frozenset(NOTES).union(*writes[:number])
             step, question = _ask_first(step, before)  # noqa: PLW2901
@@ -114,10 +107,10 @@ def _build(
     known, learn = shapes(
         lambda names: bool(names) and overlay.added.isdisjoint(names) and decoder.is_sound(names)
     )
-    fuser.names.update(known_shapes=known, learn_shape=learn, in_order=in_order)
+    fuser.names.update(known_shapes=known, learn_shape=learn)
     body = overlay.body(_repeating(steps))
     loop = _compile(done, begin, body, overlay, frozenset(NOTES).union(*writes))
-    return Fast(loop, tuple(questions), in_order)
+    return Fast(loop, tuple(questions))
 
 
 def _writes(step: Step) -> frozenset[str]:
@@ -197,16 +190,12 @@ def _compile(
         "        suits = known_shapes.get(names)",
         "        if not (learn_shape(names) if suits is None else suits):",
         "            unfits.append(number)",
-        "            if in_order:",
-        "                return",
         "            continue",
         *(f"        {line}" for line in overlay.preset(parts)),
         "        try:",
         "            pass",
         "        except (Exception, Unfit):",
         "            unfits.append(number)",
-        "            if in_order:",
-        "                return",
     ]
     tree = ast.parse("\n".join(lines))
     function: Any = tree.body[0]

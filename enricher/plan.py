@@ -112,17 +112,13 @@ class Plan:
         if fast is None:
             return await self._process_plainly(records)
         events, outcomes = self.start(records, self.decode.quickly)
-        while unfit := await fast.run(records, events, outcomes):
-            # decoded anew: the fast way may have left its marks on them
+        unfit = await fast.run(records, events, outcomes)
+        if unfit:  # decoded anew: the fast way may have left its marks on them
             left = [records[number] for number in unfit]
             self.bet.lose(self.decode(left))
             done = await self._process_plainly(left)
             for number, outcome in zip(unfit, done, strict=True):
                 outcomes[number] = outcome
-            if not fast.in_order:
-                break
-            settled = unfit[-1] + 1
-            events[:settled] = [None] * settled
         return outcomes  # type: ignore[return-value]  # the ending leaves no None
 
     async def _process_plainly(self, records: Sequence[Record]) -> list[Outcome]:

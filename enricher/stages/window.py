@@ -12,11 +12,10 @@ from enricher import path, template
 from enricher.connections import STRICT
 from enricher.duration import Duration, microseconds
 from enricher.functions import is_number, kind_of
-from enricher.inline import define
 from enricher.model import Event, Failure, Record
 from enricher.moment import epoch_us
 from enricher.path import FieldPath
-from enricher.stages.base import Context, EventFunction, Example, Stage
+from enricher.stages.base import Context, Example, Stage
 from enricher.state.asking import Asking
 from enricher.state.spec import Measure, Sighting, Spec, Value
 from enricher.template import Template
@@ -221,12 +220,13 @@ class KeyedWindows:
 
     def __init__(self, stage: Windows, asking: Asking) -> None:
         self.asking = asking
-        self._sighting = sighting_reader(stage, asking.spec)
+        self._key: Callable[[Event], str | None] = template.renderer(stage.key)
+        self._max_key_bytes = stage.max_key_bytes
+        self._id = template.renderer(stage.event_id) if stage.event_id else None
+        self._time_of = time_reader(stage.time, microseconds(stage.ahead))
+        self._values = [value_reader(column) for column in asking.spec.columns]
         self._setters = {field: path.setter(field) for field in stage.fields}
         self._is_flat = all(path.parse(field) == (field,) for field in stage.fields)
-        answer = asking.at_once()
-        self.at_once = at_once(stage, self._sighting, answer) if answer else None
-        """The same for one event, where its store is in this process."""
 
     async def __call__(self, events: list[Event], records: list[Record]) -> Mapping[int, str]:
         """Answer a whole batch; give the reasons of those that failed."""
@@ -249,6 +249,20 @@ class KeyedWindows:
                 failures[number] = reason
         return failures
 
+    def _sighting(self, event: Event, record: Record) -> Sighting | None:
+        """Give what a store sees of an event; None where it has no key. Raises `Failure`."""
+        key = self._key(event)
+        if key is None:
+            return None
+        if not (key.isascii() and len(key) <= self._max_key_bytes):
+            fitting(key, self._max_key_bytes, "key")
+        id_ = self._id(event) if self._id else None
+        id_ = record.id if id_ is None else id_
+        if not (id_.isascii() and len(id_) <= MAX_ID):
+            fitting(id_, MAX_ID, "event's id")
+        values = tuple([read(event) for read in self._values])
+        return _new(Sighting, (key, id_, self._time_of(event, record), values))
+
     def _write(self, event: Event, answer: Any) -> str | None:
         if type(answer) is not dict:
             return str(answer)
@@ -263,101 +277,53 @@ class KeyedWindows:
         return None
 
 
-def at_once(
-    stage: Windows,
-    sighting: Callable[[Event, Record], Sighting | None],
-    answer: Callable[[Sighting], dict[str, Any]],
-) -> EventFunction:
-    """Build the function that sees and answers one event; a plan writes it into its loop."""
-    setters = tuple((field, path.setter(field)) for field in stage.fields)
-
-    def window(event: Event, record: Record) -> None:
-        one = sighting(event, record)
-        if one is not None:
-            found = answer(one)
-            for field, put in setters:
-                value = found.get(field)
-                if value is not None:
-                    put(event, value)
-
-    return window
-
-
-def sighting_reader(stage: Windows, spec: Spec) -> Callable[[Event, Record], Sighting | None]:
-    """Build the function that gives what a store sees of an event; None where it has no key.
-
-    It raises `Failure`.
-    """
-    names: dict[str, Any] = {
-        "key_of": template.renderer(stage.key),
-        "id_of": template.renderer(stage.event_id) if stage.event_id else None,
-        "time_of": path.getter(stage.time),
-        "fitting": fitting,
-        "sighting": sighting_maker(stage.time, microseconds(stage.ahead)),
-    }
-    values = ""
-    for number, column in enumerate(spec.columns):
-        kind, _, field = column.partition(":")
-        names |= {f"read_{number}": READERS[kind], f"get_{number}": path.getter(field)}
-        values += f"read_{number}(get_{number}(event), {field!r}), "
-    own = "record.id if (_id := id_of(event)) is None else _id" if stage.event_id else "record.id"
-    most = stage.max_key_bytes
-    source = (
-        "sighting(record, "
-        f"_key if _key.isascii() and len(_key) <= {most} else fitting(_key, {most}, 'key'), "
-        f"_own if (_own := {own}).isascii() and len(_own) <= {MAX_ID} "
-        f'else fitting(_own, {MAX_ID}, "event\'s id"), '
-        f"({values}), time_of(event)) if (_key := key_of(event)) is not None else None"
-    )
-    return define(("event", "record"), source, names)
-
-
-def fitting(text: str, most: int, what: str) -> str:
-    """Give a text that may go into a store. Raises `Failure`."""
+def fitting(text: str, most: int, what: str) -> None:
+    """See that a text may go into a store. Raises `Failure`."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise Failure(f"the {what} is not UTF-8") from None
     if size > most:
         raise Failure(f"the {what} is longer than {most} bytes")
-    return text
 
 
-def sighting_maker(field: str, ahead_us: int) -> Callable[..., Sighting]:
-    """Build the function that puts a sighting together. It raises `Failure` for a bad time."""
+def time_reader(field: str, ahead_us: int) -> Callable[[Event, Record], int]:
+    """Build the function that gives an event's time in microseconds. It raises `Failure`."""
+    get = path.getter(field)
 
-    def sighting(record: Record, key: str, id_: str, values: tuple[Value, ...], time: Any) -> Any:
-        if type(time) is not str:
-            kind = "missing" if time is None else kind_of(time)
+    def time_of(event: Event, record: Record) -> int:
+        value = get(event)
+        if type(value) is not str:
+            kind = "missing" if value is None else kind_of(value)
             raise Failure(f"{field} is {kind}: the event has no time")
-        time_us = epoch_us(time)
+        time_us = epoch_us(value)
         if time_us is None:
             raise Failure(f"{field} is no ISO 8601 time with an offset from 2000 to 2100")
         if record.timestamp is not None and time_us > 1000 * record.timestamp + ahead_us:
             raise Failure(f"{field} is too far ahead of the record's own time")
-        return _new(Sighting, (key, id_, time_us, values))
+        return time_us
 
-    return sighting
-
-
-def read_number(value: Any, field: str) -> float | None:
-    """Give what is kept of a number. Raises `Failure`."""
-    if value is None:
-        return None
-    if not is_number(value):
-        raise Failure(f"{field} is {kind_of(value)}, not a number")
-    return float(value)
+    return time_of
 
 
-def read_json(value: Any, field: str) -> str | None:
-    """Give what is kept of any value. Raises `Failure`."""
-    if value is None:
-        return None
-    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    if len(text) > MAX_VALUE:
-        raise Failure(f"{field} is longer than {MAX_VALUE} bytes")
-    return text.decode()
+def value_reader(column: str) -> Callable[[Event], Value]:
+    """Build the function that gives what is kept of an event. It raises `Failure`."""
+    kind, _, field = column.partition(":")
+    get = path.getter(field)
 
+    def read_number(event: Event) -> float | None:
+        value = get(event)
+        if value is not None and not is_number(value):
+            raise Failure(f"{field} is {kind_of(value)}, not a number")
+        return None if value is None else float(value)
 
-READERS: dict[str, Callable[[Any, str], Value]] = {"number": read_number, "json": read_json}
-"""By the kind of a column: what is kept of a field's value."""
+    def read_json(event: Event) -> str | None:
+        value = get(event)
+        if value is None:
+            return None
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        if len(text) > MAX_VALUE:
+            raise Failure(f"{field} is longer than {MAX_VALUE} bytes")
+        return text.decode()
+
+    return read_number if kind == "number" else read_json

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from enricher.lookups.cached import BACKOFF
-from enricher.model import Failure, Unavailable
+from enricher.model import Unavailable
 from enricher.state.spec import TOO_LATE, Answer, Sighting, Spec, States
 from enricher.waiting import Notice
 
@@ -62,26 +61,6 @@ class Asking:
             size = max(1, size // 2)
             await self._pause(away, attempt)
         return answers
-
-    def at_once(self) -> Callable[[Sighting], dict[str, Any]] | None:
-        """Build the function that answers one event, or raises `Failure`.
-
-        None for a store outside this process: there a batch shares a trip.
-        """
-        if not hasattr(self.states, "seer"):
-            return None
-        see: Callable[[Sighting], Answer] = self.states.seer(self.spec)
-        counts = self.counts
-
-        def answer(one: Sighting) -> dict[str, Any]:
-            found = see(one)
-            if type(found) is not dict:
-                counts.late += 1
-                raise Failure(str(found))
-            counts.answered += 1
-            return found
-
-        return answer
 
     def _count(self, told: Sequence[Answer]) -> None:
         late = told.count(TOO_LATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from enricher.state.history import History, Memory
@@ -17,22 +17,6 @@ class _Keys:
     young: dict[str, History] = field(default_factory=dict)
     old: dict[str, History] = field(default_factory=dict)
     turn_at_us: int | None = None
-    ahead: int = 0
-    """Events in a row that were beyond that, where they are seen one by one."""
-    earliest_us: int = 0
-    """Of them."""
-
-    def of(self, key: str) -> History:
-        """Give what is kept of a key, and keep it on."""
-        history = self.young.get(key)
-        if history is None:
-            old, columns = self.old, self.memory.spec.columns
-            history = self.young[key] = old.pop(key) if key in old else History(columns)
-        return history
-
-
-SURE = 1000
-"""So many events in a row show what time it is."""
 
 
 class MemoryStates:
@@ -46,28 +30,15 @@ class MemoryStates:
         keys = self._keys(spec)
         if sightings:
             _turn(keys, min([one.time_us for one in sightings]))
-        return [keys.of(one[0]).see(keys.memory, one) for one in sightings]
-
-    def seer(self, spec: Spec) -> Callable[[Sighting], Answer]:
-        """Build the function that sees one event and answers it: there is no trip to share."""
-        stages, keys_of = self._stages, self._keys
-
-        def see(one: Sighting) -> Answer:
-            keys = stages.get(spec.name)
-            if keys is None or keys.memory.spec is not spec:
-                keys = keys_of(spec)
-            time_us, turn_at_us = one[2], keys.turn_at_us
-            if turn_at_us is None or time_us >= turn_at_us:
-                keys.earliest_us = min(time_us, keys.earliest_us) if keys.ahead else time_us
-                keys.ahead += 1
-                if keys.ahead == SURE:
-                    _turn(keys, keys.earliest_us)
-                    keys.ahead = 0
-            elif keys.ahead:
-                keys.ahead = 0
-            return keys.of(one[0]).see(keys.memory, one)
-
-        return see
+        memory, young, old = keys.memory, keys.young, keys.old
+        answers = []
+        for one in sightings:
+            key = one[0]
+            history = young.get(key)
+            if history is None:
+                history = young[key] = old.pop(key) if key in old else History(spec.columns)
+            answers.append(history.see(memory, one))
+        return answers
 
     def _keys(self, spec: Spec) -> _Keys:
         keys = self._stages.get(spec.name)
