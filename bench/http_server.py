@@ -25,7 +25,7 @@ class Nowhere(Sink):
     async def open(self) -> None:
         """Do nothing."""
 
-    async def write(self, documents: list[Document]) -> list[Rejected]:  # noqa: ARG002
+    async def write(self, documents: list[Document]) -> list[Rejected]:  # noqa: ARG002 - a sink's
         """Refuse none."""
         return []
 

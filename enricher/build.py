@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import socket
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from enricher import __version__, body, path
 from enricher.alerts.compiled import Compiled, compile_alert
@@ -74,16 +75,15 @@ def builtins_of(config: PipelineConfig, now: Callable[[], str]) -> Mapping[str, 
     }
 
 
-def step_of(stage: Stage, function: object) -> Step:
+def step_of(stage: Stage, function: Any) -> Step:
     """Describe a compiled stage for the plan."""
     written = stage.writes()
-    is_batch = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        function.__call__  # type: ignore[operator]
-    )
-    parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
+    call = function.__call__
+    is_batch = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    parameters = inspect.signature(function).parameters
     return Step(
         name=stage.name or stage.kind,
-        function=function,  # type: ignore[arg-type]
+        function=function,
         when=compile_predicate(stage.when) if stage.when else None,
         dead_letter=stage.on_error == "dead_letter",
         drops=stage.drops,

@@ -35,7 +35,7 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """Imports a command's module when the command is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """Give every name, in the order of the help."""
         return list(COMMANDS)
 
