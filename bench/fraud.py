@@ -46,6 +46,8 @@ class Setting(NamedTuple):
     kafka: Kafka
     environment: dict[str, str]
     admin: str
+    pids: dict[str, int]
+    """Of the servers."""
 
 
 @contextmanager
@@ -73,7 +75,9 @@ def servers() -> Iterator[Setting]:
                 "ENRICHER_ADMIN": f"127.0.0.1:{port}",
             }
             one_node = {"ELASTICSEARCH_REPLICAS": "0", "ELASTICSEARCH_SHARDS": "1"}
-            yield Setting(kafka, {**os.environ, **urls, **one_node}, f"http://127.0.0.1:{port}")
+            pids = {server.name: server.pid for server in started}
+            environment = {**os.environ, **urls, **one_node}
+            yield Setting(kafka, environment, f"http://127.0.0.1:{port}", pids)
         finally:
             for server in started:
                 server.stop()
@@ -107,16 +111,18 @@ async def _measure(setting: Setting, producer: Any, daemon: Any, seconds: int) -
     await consumer.start()
     seen: list[tuple[float, float]] = []  # when its payment was sent, and its latency
     reading = asyncio.create_task(_read(consumer, seen))
+    processes = {"daemon": daemon, "producer": producer, "reader": psutil.Process()}
+    processes |= {name: psutil.Process(pid) for name, pid in setting.pids.items()}
     try:
         await consumer.end_offsets(consumer.assignment())
         producer.stdin.write("go\n")
         producer.stdin.flush()
         await asyncio.sleep(WARM_S)
         begin, before = time.time(), await asyncio.to_thread(_told, setting.admin)
-        used = _used(daemon)
+        used, busy = _used(processes), _busy()
         await asyncio.sleep(seconds)
-        spent = [now - then for now, then in zip(_used(daemon), used, strict=True)]
-        cores, own, machine = [cpu / seconds for cpu in spent]
+        cores = {name: (cpu - used[name]) / seconds for name, cpu in _used(processes).items()}
+        others = (_busy() - busy) / seconds - sum(cores.values())
         late_s = float(await asyncio.to_thread(producer.stdout.readline))
         await _until_quiet(seen)
         after = await asyncio.to_thread(_told, setting.admin)
@@ -132,10 +138,8 @@ async def _measure(setting: Setting, producer: Any, daemon: Any, seconds: int) -
         "p99": cuts[98],
         "max": found[-1],
         "told_p99": _bound(told, 0.99),
-        "cores": cores,
-        "own": own,
-        "others": machine - own,
         "sent late": late_s,
+        "cores": cores | {"others": others},
     }
 
 
@@ -183,16 +187,15 @@ def _is_ready(admin: str) -> bool:
         return False
 
 
-def _used(daemon: psutil.Popen) -> tuple[float, float, float]:
-    """Give the seconds of CPU of the daemon, of all that this bench started, and of the machine."""
+def _used(processes: dict[str, Any]) -> dict[str, float]:
+    """Give the seconds of CPU of each process, with the children that it waited for."""
+    return {name: float(sum(one.cpu_times()[:4])) for name, one in processes.items()}
+
+
+def _busy() -> float:
+    """Give the seconds of CPU of the machine."""
     machine = psutil.cpu_times()
-    busy = sum(machine) - machine.idle - machine.iowait
-    return _cpu(daemon), _cpu(psutil.Process()), busy
-
-
-def _cpu(process: Any) -> float:
-    processes = [process, *process.children(recursive=True)]
-    return float(sum(sum(one.cpu_times()[:2]) for one in processes))
+    return float(sum(machine) - machine.idle - machine.iowait)
 
 
 def _python(arguments: list[str], **settings: Any) -> Any:
@@ -203,17 +206,17 @@ def main() -> None:
     """Print a line for one worker and for two."""
     rate = int(sys.argv[1]) if len(sys.argv) > 1 else RATE
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
-    print(f"{rate:,} payments/s for {seconds} s after {WARM_S} s of warming up; seconds")
-    print("cores: of the daemon, of all that this started, of others on the machine\n")
-    heads = ("alerts", "p50", "p99", "max", "metric's p99", "cores", "own", "others", "sent late")
+    print(f"{rate:,} payments/s for {seconds} s after {WARM_S} s of warming up; seconds\n")
+    heads = ("alerts", "p50", "p99", "max", "metric's p99", "sent late")
     print(f"{'':<13}" + "".join(f"{head:>13}" for head in heads))
     for title, options in (("one worker", ()), ("--workers 2", ("--workers", "2"))):
         found = run(rate, seconds, *options)
         figures = [f"{found['alerts']:>13,}"]
         figures += [f"{found[name]:>13.3f}" for name in ("p50", "p99", "max")]
-        figures += [f"{'≤ ' + format(found['told_p99'], 'g'):>13}"]
-        figures += [f"{found[name]:>13.2f}" for name in ("cores", "own", "others", "sent late")]
-        print(f"{title:<13}" + "".join(figures), flush=True)
+        figures += [f"{'≤ ' + format(found['told_p99'], 'g'):>13}", f"{found['sent late']:>13.3f}"]
+        print(f"{title:<13}" + "".join(figures))
+        cores = [f"{name} {one:.2f}" for name, one in found["cores"].items()]
+        print(f"{'':<13}  cores: {', '.join(cores)}", flush=True)
 
 
 if __name__ == "__main__":

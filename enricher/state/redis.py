@@ -7,22 +7,18 @@ before changes nothing, and gets its first answer again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from hashlib import sha1
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 
 from enricher.lookups.server import Command
 from enricher.model import Unavailable
+from enricher.state.script import PIECE, Script, script_of
 from enricher.state.spec import TOO_LATE, Answer, Sighting, Spec
 
 PREFIX = "enricher:state:"
 """What every key of ours begins with."""
-SCRIPT = Path(__file__).with_name("see.lua").read_text("utf-8")
-SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class Commands(Protocol):
@@ -38,22 +34,22 @@ class RedisStates:
 
     Args:
         commands: sends what is to be done.
+        piece: events that are read and written together.
     """
 
-    def __init__(self, commands: Any) -> None:
+    def __init__(self, commands: Any, piece: int = PIECE) -> None:
         self._commands: Commands = commands
+        self._piece = piece
 
     async def see(self, spec: Spec, sightings: Sequence[Sighting]) -> list[Answer]:
         """See events in their order, and answer each, with one round trip."""
         by_key: dict[str, list[int]] = defaultdict(list)
         for number, one in enumerate(sightings):
             by_key[f"{PREFIX}{spec.name}:{one.key}"].append(number)
-        measured = measured_json(spec)
         arguments = {
-            key: ("1", key, measured, _events(sightings, numbers))
-            for key, numbers in by_key.items()
+            key: ("1", key, *_words(sightings, numbers)) for key, numbers in by_key.items()
         }
-        found = await self._run(arguments)
+        found = await self._run(script_of(spec, self._piece), arguments)
         answers: list[Answer] = [TOO_LATE] * len(sightings)
         for key, numbers in by_key.items():
             told = found[key]
@@ -61,56 +57,30 @@ class RedisStates:
                 answers[number] = _answer(told[place] if type(told) is list else told)
         return answers
 
-    async def _run(self, arguments: Mapping[str, Command]) -> dict[str, Any]:
+    async def _run(self, script: Script, arguments: Mapping[str, Command]) -> dict[str, Any]:
         from redis.exceptions import NoScriptError
 
-        written = sum([len(rest[-1]) for rest in arguments.values()])
+        written = sum([sum(map(len, rest)) for rest in arguments.values()])
         found = await self._commands.run_each(
-            {key: ("EVALSHA", SHA, *rest) for key, rest in arguments.items()}, written
+            {key: ("EVALSHA", script.sha, *rest) for key, rest in arguments.items()}, written
         )
         unknown = [key for key, told in found.items() if isinstance(told, NoScriptError)]
         if unknown:  # the server is new, or was started again: this makes it know the script
             found |= await self._commands.run_each(
-                {key: ("EVAL", SCRIPT, *arguments[key]) for key in unknown},
-                written + len(unknown) * len(SCRIPT),
+                {key: ("EVAL", script.text, *arguments[key]) for key in unknown},
+                written + len(unknown) * len(script.text),
             )
         return found
 
 
-@lru_cache(maxsize=256)
-def measured_json(spec: Spec) -> str:
-    """Write what the script has to know of a stage."""
-    measures = [
-        {
-            "target": orjson.dumps(one.target).decode(),
-            "kind": one.kind,
-            "of": one.of,
-            "at_least": one.at_least,
-            **({} if one.within_us is None else {"within": one.within_us}),
-            **({} if one.last is None else {"last": one.last}),
-            **({"before": True} if one.before else {}),
-        }
-        for one in spec.measures
-    ]
-    return orjson.dumps(
-        {
-            "measures": measures,
-            "columns": spec.columns,
-            "retention": spec.retention_us,
-            "lateness": spec.lateness_us,
-            "max_events": spec.max_events,
-            "expire": (spec.retention_us + spec.outage_us) // 1000,
-        }
-    ).decode()
-
-
-def _events(sightings: Sequence[Sighting], numbers: Sequence[int]) -> str:
-    """Write events for the script, to which false is what is not there."""
-    rows = []
+def _words(sightings: Sequence[Sighting], numbers: Sequence[int]) -> Iterator[str]:
+    """Write events for the script, to which an empty text is what is not there."""
     for number in numbers:
         _, id_, time_us, values = sightings[number]
-        rows.append([id_, time_us, *[False if value is None else value for value in values]])
-    return orjson.dumps(rows).decode()
+        yield id_
+        yield str(time_us)
+        for value in values:
+            yield "" if value is None else str(value)
 
 
 def _answer(told: Any) -> Answer:

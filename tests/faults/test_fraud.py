@@ -51,7 +51,7 @@ class Findings(NamedTuple):
     medium: dict[str, Sent]
     kept: dict[bytes, bytes]
     """In Redis, for whoever asks for a payment."""
-    state: dict[bytes, bytes]
+    state: dict[bytes, dict[bytes, bytes]]
     """In Redis: all that the windows remember."""
 
 
@@ -111,7 +111,10 @@ class Detecting:
         self.written = len(high) + len(medium)
         kept = self._values("fraud_alert:*")
         assert all(0 < self._redis.ttl(key) <= EXPIRE_S for key in kept)
-        return Findings(documents, once(high), once(medium), kept, self._values("enricher:state:*"))
+        states = {
+            key: self._redis.hgetall(key) for key in self._redis.scan_iter("enricher:state:*")
+        }
+        return Findings(documents, once(high), once(medium), kept, states)
 
     def _messages(self, level: str) -> list[Sent]:
         return asyncio.run(read(self.world.kafka.bootstrap, self._named(level)))

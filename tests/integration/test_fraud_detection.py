@@ -86,11 +86,9 @@ class Rig(NamedTuple):
             for row in rows
         }
 
-    def state(self) -> dict[bytes, bytes]:
+    def state(self) -> dict[bytes, Any]:
         """Give everything that the windows remember."""
-        keys = list(self.redis.scan_iter("enricher:state:*"))
-        values: Any = self.redis.mget(keys)
-        return dict(zip(keys, values, strict=True))
+        return {key: self.redis.hgetall(key) for key in self.redis.scan_iter("enricher:state:*")}
 
 
 def documents(store: Path) -> list[Any]:

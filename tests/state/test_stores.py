@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -55,7 +56,7 @@ def specs(draw: st.DrawFn) -> Spec:
         measures=tuple(wanted),
         columns=COLUMNS,
         retention_us=longest + draw(st.integers(1, 60)),
-        max_events=draw(st.integers(1, 12)),
+        max_events=draw(st.one_of(st.integers(1, 12), st.just(100))),
         outage_us=3_600_000_000,
     )
 
@@ -76,9 +77,9 @@ EVENTS = st.lists(
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(spec=specs(), events=EVENTS, size=st.integers(1, 60))
+@given(spec=specs(), events=EVENTS, size=st.integers(1, 60), piece=st.integers(1, 5))
 def test_all_stores_give_the_same_answers(
-    valkey: Any, spec: Spec, events: list[Sighting], size: int
+    valkey: Any, spec: Spec, events: list[Sighting], size: int, piece: int
 ) -> None:
     """In batches of any size; the last of them is sent twice, as after a time-out."""
     batches = [events[at : at + size] for at in range(0, len(events), size)]
@@ -89,14 +90,47 @@ def test_all_stores_give_the_same_answers(
     async def answers(states: States) -> list[str]:
         return [repr(await states.see(spec, batch)) for batch in batches]
 
-    async def of_redis() -> list[str]:
-        lookups = RedisLookups(RedisConnection(url=valkey.url))
-        try:
-            return await answers(RedisStates(lookups))
-        finally:
-            await lookups.close()
-
-    with Redis.from_url(valkey.url) as client:
-        client.flushdb()
     assert asyncio.run(answers(MemoryStates())) == wanted
-    assert asyncio.run(of_redis()) == wanted
+    assert asyncio.run(of_redis(valkey.url, answers, piece)) == wanted
+
+
+async def of_redis(
+    url: Any, answers: Callable[[States], Awaitable[list[str]]], piece: int
+) -> list[str]:
+    """Give the answers of an empty server."""
+    with Redis.from_url(url) as client:
+        client.flushdb()
+    lookups = RedisLookups(RedisConnection(url=url))
+    try:
+        return await answers(RedisStates(lookups, piece))
+    finally:
+        await lookups.close()
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(spec=specs(), events=EVENTS, cut=st.integers(0, 60), data=st.data())
+def test_other_columns_are_kept_from_a_reload_on(
+    valkey: Any, spec: Spec, events: list[Sighting], cut: int, data: st.DataObject
+) -> None:
+    """What was not kept of an event is not known of it; the rest is not moved."""
+    needed = {column for measure in spec.measures for column in measure.of}
+
+    def columns() -> tuple[str, ...]:
+        order = data.draw(st.permutations([*COLUMNS, "json:other"]))
+        return tuple(one for one in order if one in needed or data.draw(st.booleans()))
+
+    batches = []
+    for part, now in ((events[:cut], columns()), (events[cut:], columns())):
+        values = [dict(zip(COLUMNS, one.values, strict=True)) for one in part]
+        seen = [
+            one._replace(values=tuple(value.get(name) for name in now))
+            for one, value in zip(part, values, strict=True)
+        ]
+        batches.append((spec._replace(columns=now), seen))
+
+    async def answers(states: States) -> list[str]:
+        return [repr(await states.see(*batch)) for batch in batches]
+
+    assert asyncio.run(of_redis(valkey.url, answers, 2)) == asyncio.run(answers(MemoryStates()))
