@@ -19,9 +19,9 @@ PATIENCE_S = 1.0
 OWN_S = 0.0001
 """What this process itself may take for one command and its answer, in seconds (measured)."""
 SCRIPT_S = 0.001
-"""The same for a script, in seconds, which the server runs before it looks at what comes next: 0.07 ms
-however much a window holds (measured), several times that on a busy machine. A deadline that is too
-short here makes it run the same scripts again, and ever more slowly."""
+"""The same for a script, in seconds, which the server runs before it looks at what comes next: some
+0.07 ms, however much a window holds (measured), several times that on a busy machine. A deadline
+that is too short here makes it run the same scripts again, and ever more slowly."""
 BYTE_S = 1 / (4 << 20)
 """What a byte that is written may take, in seconds: a large value on a slow line is no outage."""
 _SCRIPTS = ("EVAL", "EVALSHA")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 
@@ -26,37 +24,31 @@ class Concurrency:
             clock: gives seconds.
         """
         self.limit = float(most)
+        self.busy = 0
+        """Requests under way."""
         self._most = float(most)
         self._slow_s = slow_s
         self._clock = clock
-        self._busy = 0
         self._cut_at = float("-inf")
-        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def acquire(self) -> float:
-        """Wait for a slot, first come first served; give the time at which it was had."""
-        if self._busy < int(self.limit) and not self._waiting:
-            self._busy += 1
-            return self._clock()
-        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(slot)
-        try:
-            await slot
-        except asyncio.CancelledError:
-            if slot.done() and not slot.cancelled():  # handed over in the same turn of the loop
-                self._busy -= 1
-                self._hand_over()
-            raise
+    @property
+    def is_free(self) -> bool:
+        """Whether one more may begin."""
+        return self.busy < int(self.limit)
+
+    def begin(self) -> float:
+        """Count one more request; give the time at which it begins."""
+        self.busy += 1
         return self._clock()
 
-    def release(self, since: float, *, overloaded: bool) -> None:
-        """Give a slot back and adapt.
+    def end(self, since: float, *, overloaded: bool) -> None:
+        """Count one less, and adapt.
 
         Args:
-            since: what `acquire()` gave.
+            since: what `begin()` gave.
             overloaded: whether the server asked for less (429) or did not answer in time.
         """
-        self._busy -= 1
+        self.busy -= 1
         now = self._clock()
         if overloaded or now - since > self._slow_s:
             # Requests that were sent together fail together: they are one sign, not many.
@@ -65,11 +57,3 @@ class Concurrency:
                 self._cut_at = now
         else:
             self.limit = min(self._most, self.limit + 1 / self.limit)
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        while self._waiting and self._busy < int(self.limit):
-            slot = self._waiting.popleft()
-            if not slot.done():
-                self._busy += 1
-                slot.set_result(None)

@@ -12,8 +12,8 @@ from enricher.connections import ElasticsearchConnection
 from enricher.histogram import Histogram
 from enricher.model import Document, Rejected, Unavailable
 from enricher.sinks import bulk, templates
-from enricher.sinks.concurrency import Concurrency
-from enricher.sinks.elasticsearch_client import Answer, ElasticsearchClient
+from enricher.sinks.elasticsearch_client import ElasticsearchClient
+from enricher.sinks.sharing import Sent, Sharing
 from enricher.waiting import Backoff, Notice
 
 _FILTER = "took,errors,items.*._id,items.*.status,items.*.error"
@@ -62,7 +62,7 @@ class ElasticsearchSink:
         self._client = ElasticsearchClient(connection, compress=compress)
         self._template_folders = tuple(template_folders)
         self._environment = os.environ if environment is None else environment
-        self._concurrency = Concurrency(concurrency)
+        self._requests = Sharing(self._post, concurrency)
         self._backoff = backoff or Backoff()
         self._notice = Notice()
         self._blocks: dict[object, str] = {}
@@ -108,15 +108,15 @@ class ElasticsearchSink:
         sound, rejected = bulk.screen(documents)
         call = object()
         attempt = 0
-        work = [sound] if sound else []
+        work = [(sound, False)] if sound else []
         try:
             while work:
-                batch = work.pop()
-                settled, answer = await self._send(batch)
+                batch, alone = work.pop()
+                settled, answer = await self._requests.send(batch, alone=alone)
                 rejected += settled.rejected
                 self.conflicts += settled.conflicts
                 self.superseded += settled.superseded
-                work += reversed(settled.pieces)
+                work += [(piece, True) for piece in reversed(settled.pieces)]
                 again = _again(batch, settled)
                 if not again:
                     attempt = 0
@@ -124,7 +124,7 @@ class ElasticsearchSink:
                     self._better.set()
                     continue
                 # What has to wait goes first again: later documents must not overtake it.
-                work.append(again)
+                work.append((again, alone))
                 attempt += 1
                 self.retries += 1
                 hint_s = answer.retry_after_s if answer else 0.0
@@ -142,28 +142,23 @@ class ElasticsearchSink:
 
     async def close(self) -> None:
         """Close the connections; every `write()` has ended or was cancelled before."""
+        await self._requests.close()
         await self._client.close()
 
-    async def _send(self, batch: list[Document]) -> tuple[bulk.Settled, Answer | None]:
+    async def _post(self, documents: list[Document]) -> Sent:
         """Send one request; no answer (None) leaves every document's outcome unknown."""
-        body = bulk.encode(batch)
-        since = await self._concurrency.acquire()
-        overloaded = False
         try:
             with self.latency.time():
+                body = bulk.encode(documents)
                 answer = await self._client.request("POST", self._target, body, "x-ndjson")
-            if answer.ok:
-                settled = bulk.settle(batch, answer.decode())
-            else:
-                settled = bulk.refuse(batch, answer.status, answer.decode())
-            overloaded = settled.overloaded
-            settled.reason = self._say(settled)
         except Unavailable as error:
-            overloaded = True
-            return bulk.Settled(retry=batch, reason=str(error)), None
-        finally:
-            self._concurrency.release(since, overloaded=overloaded)
-        return settled, answer
+            return Sent(bulk.Settled(retry=documents, reason=str(error)), None)
+        if answer.ok:
+            settled = bulk.settle(documents, answer.decode())
+        else:
+            settled = bulk.refuse(documents, answer.status, answer.decode())
+        settled.reason = self._say(settled)
+        return Sent(settled, answer)
 
     def _say(self, settled: bulk.Settled) -> str:
         text = f"elasticsearch at {self._client.address}: {settled.reason}"

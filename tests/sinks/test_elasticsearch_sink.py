@@ -8,7 +8,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
@@ -18,7 +17,7 @@ from enricher.sinks import elasticsearch_client
 from enricher.sinks.elasticsearch import ElasticsearchSink
 
 from .documents import documents
-from .fake_elasticsearch import Bulk, accepted, ids, serving, sink, status, until
+from .fake_elasticsearch import ids, serving, sink, status, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,23 +31,6 @@ async def test_write_can_be_cancelled_while_it_waits() -> None:
         with pytest.raises(asyncio.CancelledError):
             await writing
         assert es.blocked is None
-
-
-async def test_requests_under_way_are_bounded() -> None:
-    """However many batches are written at once, the server sees only so many requests."""
-    busy = most = 0
-
-    async def count(pairs: Bulk) -> web.Response:
-        nonlocal busy, most
-        busy += 1
-        most = max(most, busy)
-        await asyncio.sleep(0.002)
-        busy -= 1
-        return accepted(pairs)
-
-    async with serving(*[count] * 20) as fake, sink(fake.url, concurrency=3) as es:
-        await asyncio.gather(*(es.write(documents(2)) for _ in range(20)))
-    assert most == 3
 
 
 async def test_request_says_what_it_is() -> None:
