@@ -146,12 +146,14 @@ class ElasticsearchSink:
 
     async def _send(self, batch: list[Document]) -> tuple[bulk.Settled, Answer | None]:
         """Send one request; no answer (None) leaves every document's outcome unknown."""
-        body = bulk.encode(batch)
+        request = bulk.encode(batch)
         since = await self._concurrency.acquire()
         overloaded = False
         try:
             with self.latency.time():
-                answer = await self._client.request("POST", self._target, body, "x-ndjson")
+                answer = await self._client.request("POST", self._target, request.body, "x-ndjson")
+            if answer.ok and request.is_accepted(answer.body):
+                return bulk.Settled(), answer
             if answer.ok:
                 settled = bulk.settle(batch, answer.decode())
             else:
