@@ -10,6 +10,7 @@ from typing import Any
 from enricher import __version__, body, path
 from enricher.alerts.compiled import Compiled, compile_alert
 from enricher.alerts.digest import Sender
+from enricher.alerts.marks import marks_of, name_document
 from enricher.alerts.senders import NEEDS, SENDERS, BuildSender, Setting
 from enricher.config import PipelineConfig
 from enricher.expression import compile_predicate
@@ -101,6 +102,7 @@ def ending_of(config: PipelineConfig, builtins: Mapping[str, Callable[[], str]])
             alert.name,
             compile_predicate(alert.when),
             lenient_renderer(alert.summary, builtins),
+            None if name_document(alert) else marks_of(alert, builtins),
         )
         for alert in config.pipeline.alerts
     )

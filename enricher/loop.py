@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from enricher.alerts.marks import Marks
 from enricher.fuse import Fuser
 from enricher.hoist import hoist
 from enricher.model import (
@@ -58,6 +59,8 @@ class AlertStep(NamedTuple):
     name: str
     when: Callable[[Event], Any]
     summary: Callable[[Event], str]
+    marks: Marks | None = None
+    """None: they cannot be told before there is a document."""
 
 
 class RouteStep(NamedTuple):
@@ -215,10 +218,9 @@ def ending_source(ending: Ending, fuser: Fuser, body: str = WHOLE) -> list[str]:
     """Write what happens after the last stage; `body` is the expression of the document."""
     lines = ["alerts = outputs = ()" if ending.outputs else "alerts = ()"]
     for alert in ending.alerts:
-        summary = fuser.expression(alert.summary, ["event"])
         lines += [
             f"if {fuser.expression(alert.when, ['event'])}:",
-            f"    alerts = (*alerts, Alert({alert.name!r}, {summary}))",
+            f"    alerts = (*alerts, new(Alert, ({alert_source(alert, fuser)})))",
         ]
     for output in ending.outputs:
         lines += output_source(output, fuser, body)
@@ -257,6 +259,15 @@ def ending_source(ending: Ending, fuser: Fuser, body: str = WHOLE) -> list[str]:
         ]
     lines += ["raise Failure('no route takes this event', 'NoRoute')"]
     return lines
+
+
+def alert_source(alert: AlertStep, fuser: Fuser) -> str:
+    """Write the fields of an `Alert`."""
+    texts = ["None", "None"]
+    if alert.marks:
+        labels = [f"{fuser.expression(label, ['event'])}, " for label in alert.marks.labels]
+        texts = [fuser.expression(alert.marks.fingerprint, ["event"]), f"({''.join(labels)})"]
+    return ", ".join([repr(alert.name), fuser.expression(alert.summary, ["event"]), *texts])
 
 
 def output_source(output: OutputStep, fuser: Fuser, body: str) -> list[str]:

@@ -124,6 +124,11 @@ class Alert(NamedTuple):
 
     name: str
     summary: str
+    fingerprint: str | None = None
+    """What makes it the same as another; None where a field of that is missing."""
+    labels: tuple[str | None, ...] | None = None
+    """The texts of its labels, in their order; None: these and the fingerprint speak of the
+    document's `_id` or `_index`, and are read off the document."""
 
 
 Outcome = Document | DeadLetter | Dropped

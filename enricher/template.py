@@ -90,7 +90,10 @@ def as_text(value: Any) -> str:
         return ""
     if type(value) is bool:
         return "true" if value else "false"
-    return str(value) if type(value) in (int, float) else orjson.dumps(value).decode()
+    if type(value) in (int, float):
+        return str(value)
+    written = orjson.dumps(value)
+    return orjson.loads(written) if written[:1] == b'"' else written.decode()  # such as a date
 
 
 def renderer(

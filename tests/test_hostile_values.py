@@ -78,7 +78,7 @@ def test_index_and_id_are_bounded(plan: Plan, way: str, place: Any, name: Any, t
         assert hostile.id == (name if way == "named" else f"{as_text_of(name)}-{as_text_of(place)}")
     sound, refused = screen([first, hostile, last])
     assert not refused
-    lines = encode(sound).split(b"\n")
+    lines = encode(sound).body.split(b"\n")
     assert len(lines) == 7
     actions = [orjson.loads(line) for line in lines[:6:2]]
     for action, document in zip(actions, [first, hostile, last], strict=True):

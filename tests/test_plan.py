@@ -72,7 +72,11 @@ routes:
     elasticsearch: {index: "some-{level}", allowed: {level: [info]}}
   - elasticsearch: {index: rest}
 alerts:
-  - {name: high, when: risk.score >= 3, summary: "{user.id} {risk.why}"}
+  - name: high
+    when: risk.score >= 3
+    summary: "{user.id} {risk.why}"
+    fingerprint: "{request_id}/{time.local:%H}"
+    alertmanager: {labels: {level: "{level}", size: "{money.size}", severity: high}}
 outputs:
   - name: risky
     when: risk.level != null

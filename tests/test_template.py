@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -106,7 +107,8 @@ def test_parts() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (True, "true"), (False, "false"), (5, "5"), (-0.5, "-0.5"), ([1], "[1]")],
+    [(None, ""), (True, "true"), (False, "false"), (5, "5"), (-0.5, "-0.5"), ([1], "[1]")]
+    + [({"a": "b"}, '{"a":"b"}'), (date(2025, 10, 20), "2025-10-20")],
 )
 def test_as_text(value: object, text: str) -> None:
     assert as_text(value) == text

@@ -15,11 +15,12 @@ from enricher.alerts.compiled import Compiled
 from enricher.alerts.counts import Counts
 from enricher.alerts.courier import Courier
 from enricher.alerts.couriers import Couriers
-from enricher.alerts.digest import Match
+from enricher.alerts.digest import Hit
+from enricher.alerts.marks import Marks
 from enricher.alerts.replica import Replica
 from enricher.alerts.replicas import Replicas
 from enricher.connections import Connections
-from enricher.model import Document, Event
+from enricher.model import Alert, Document
 from enricher.waiting import Notice
 
 log = structlog.get_logger(__name__)
@@ -37,9 +38,24 @@ FINISH_S = 5.0
 class Taker(Protocol):
     """Takes the matches of an alert; never waits."""
 
-    def take(self, match: Match) -> None:
-        """Note a match."""
+    def take(self, hit: Hit, alert: Alert) -> None:
+        """Note a match; `alert` has its marks."""
         ...
+
+
+class Takers(NamedTuple):
+    """Who takes the matches of an alert, and what tells these apart."""
+
+    each: Sequence[Taker]
+    marks: Marks
+
+    def marked(self, alert: Alert, hit: Hit) -> Alert:
+        """Give a match with its marks, read off the document where they speak of it."""
+        if alert.labels is not None:
+            return alert
+        event = hit.read().event
+        labels = tuple([label(event) for label in self.marks.labels])
+        return alert._replace(fingerprint=self.marks.fingerprint(event), labels=labels)
 
 
 class Account(NamedTuple):
@@ -74,18 +90,20 @@ class Alerting:
         self.couriers = Couriers(connections)
         self.unsent: Sequence[str] = ()
         """What is only counted, and what to do about it."""
-        self._takers: dict[str, list[Taker]] = {}
+        self._takers: dict[str, Takers] = {}
         self._notice = Notice()
 
     def adopt(self, alerts: Iterable[Compiled]) -> None:
         """Tell by these alerts from now on; what waits of those that stay waits on."""
         new = {one.alert.name: one for one in alerts}
+        for name in self._takers.keys() - new.keys():
+            self.replicas.update(name, None)
+            self.couriers.update(name, None)
         self._takers = {
-            name: [
-                *self.replicas.update(name, new.get(name)),
-                *self.couriers.update(name, new.get(name)),
-            ]
-            for name in dict.fromkeys([*new, *self._takers])
+            name: Takers(
+                [*self.replicas.update(name, one), *self.couriers.update(name, one)], one.marks
+            )
+            for name, one in new.items()
         }
 
     def warn(self) -> None:
@@ -97,15 +115,17 @@ class Alerting:
         """Note the alerts of settled documents, at once; never raises."""
         now = time.time()
         for document in documents:
-            event: Event | None = None
-            for name, summary in document.alerts:
-                for taker in self._takers.get(name, ()):
+            for alert in document.alerts:
+                takers = self._takers.get(alert.name)
+                if takers is None:
+                    continue
+                hit: Hit | None = None
+                for taker in takers.each:
                     try:
-                        event = event or event_of(document)
-                        shown = summary[:MAX_SUMMARY]
-                        taker.take(Match(name, shown, event, document.record.id, now))
+                        hit = hit or hit_of(document, alert, now)
+                        taker.take(hit, takers.marked(alert, hit))
                     except Exception as error:  # noqa: BLE001 - the pipeline goes on
-                        self._notice.error(f"alert {name} cannot be told: {error!r}")
+                        self._notice.error(f"alert {alert.name} cannot be told: {error!r}")
 
     def accounts(self) -> list[Account]:
         """Give what became of the matches, by alert and sender; what is gone counts on."""
@@ -142,17 +162,19 @@ class Alerting:
                 await part.close()
 
 
-def event_of(document: Document) -> Event:
-    """Read a document back, with its `_id` and `_index`, for those who are told of it.
+def hit_of(document: Document, alert: Alert, now: float) -> Hit:
+    """Keep what those who are told of a match may want.
 
-    Of one that is larger than `MAX_BODY` only numbers and texts are kept, cut to `MAX_FIELD`.
+    Of a document that is larger than `MAX_BODY` only numbers and texts, cut to `MAX_FIELD`.
     """
-    event: Event = orjson.loads(document.body)
-    if len(document.body) > MAX_BODY:
-        event = {
+    body = document.body
+    if len(body) > MAX_BODY:
+        kept = {
             name: value[:MAX_FIELD] if type(value) is str else value
-            for name, value in event.items()
+            for name, value in orjson.loads(body).items()
             if type(value) not in (dict, list)
         }
-    event["_id"], event["_index"] = document.id, document.index
-    return event
+        body = orjson.dumps(kept)
+    summary = alert.summary[:MAX_SUMMARY]
+    record_id = document.record.id
+    return Hit(alert.name, summary, body, document.id, document.index, record_id, now)

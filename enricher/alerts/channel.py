@@ -11,17 +11,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import orjson
-
 from enricher.alerts.counts import Counts
-from enricher.alerts.digest import MOST_SHOWN, Digest, Match
+from enricher.alerts.digest import MOST_SHOWN, Digest, Hit
 
 MOST_KNOWN = 10_000
 """Fingerprints that are known at a time; the oldest is forgotten."""
 MOST_UNCHECKED = 10_000
 """Matches that wait for the shared memory; what comes beyond them does not ask it."""
 MOST_BYTES = 16 << 20
-"""Bytes of their events; of those beyond, nothing but the summary could be shown."""
+"""Bytes of their documents; of those beyond, nothing but the summary could be shown."""
 HOUR_S = 3600.0
 
 Fingerprint = bytes
@@ -41,10 +39,7 @@ class Parked(NamedTuple):
     """A match that waits to be looked up."""
 
     fingerprint: Fingerprint
-    match: Match
-    """Without its event."""
-    event: bytes
-    """As JSON, which takes a quarter of the space."""
+    hit: Hit
 
 
 @dataclass(slots=True)
@@ -55,7 +50,7 @@ class Gathered:
     """By the channel's clock."""
     first_at: float
     last_at: float = 0.0
-    shown: list[Match] = field(default_factory=list)
+    shown: list[Hit] = field(default_factory=list)
     count: int = 0
     fingerprints: list[Fingerprint] = field(default_factory=list)
     """Of the first `MOST_KNOWN` matches."""
@@ -88,7 +83,7 @@ class Channel:
         self.unchecked: list[Parked] = []
         """What has to be looked up there."""
         self._bytes = 0
-        """Of the events in it."""
+        """Of the documents in it."""
         self._shared = shared
         self._clock = clock
         self._known: OrderedDict[Fingerprint, float | None] = OrderedDict()
@@ -108,7 +103,7 @@ class Channel:
         gathered = [one.count for one in (self._waiting, self._leaving) if one]
         return sum(gathered) + len(self.unchecked)
 
-    def take(self, fingerprint: Fingerprint, match: Match) -> None:
+    def take(self, fingerprint: Fingerprint, hit: Hit) -> None:
         """Note a match; what is told already, or waits to be, is only counted."""
         self.counts.matched += 1
         if self._is_known(fingerprint):
@@ -116,24 +111,23 @@ class Channel:
             return
         self._remember(fingerprint, None)
         if self._shared and len(self.unchecked) < MOST_UNCHECKED:
-            event = orjson.dumps(match.event)
-            if self._bytes + len(event) > MOST_BYTES:
-                event = b"{}"
-            self._bytes += len(event)
-            self.unchecked.append(Parked(fingerprint, match._replace(event={}), event))
+            if self._bytes + len(hit.body) > MOST_BYTES:
+                hit = hit._replace(body=b"{}")
+            self._bytes += len(hit.body)
+            self.unchecked.append(Parked(fingerprint, hit))
         else:
-            self._gather(fingerprint, match)
+            self._gather(fingerprint, hit)
 
     def checked(self, count: int, told: Collection[Fingerprint]) -> None:
         """Go on with the first `count` that were looked up; `told` are those that others told."""
         looked_up, self.unchecked = self.unchecked[:count], self.unchecked[count:]
-        for fingerprint, match, event in looked_up:
-            self._bytes -= len(event)
+        for fingerprint, hit in looked_up:
+            self._bytes -= len(hit.body)
             if fingerprint in told:
                 self.counts.suppressed += 1
                 self._known.pop(fingerprint, None)  # the others know until when
             else:
-                self._gather(fingerprint, match, event)
+                self._gather(fingerprint, hit)
 
     def _is_known(self, fingerprint: Fingerprint) -> bool:
         until = self._known.get(fingerprint, 0.0)
@@ -144,14 +138,14 @@ class Channel:
             self._known.popitem(last=False)
         self._known[fingerprint] = until
 
-    def _gather(self, fingerprint: Fingerprint, match: Match, event: bytes = b"") -> None:
+    def _gather(self, fingerprint: Fingerprint, hit: Hit) -> None:
         gathered = self._waiting
         if gathered is None:
-            gathered = self._waiting = Gathered(self._clock(), match.at)
+            gathered = self._waiting = Gathered(self._clock(), hit.at)
         gathered.count += 1
-        gathered.last_at = match.at
+        gathered.last_at = hit.at
         if len(gathered.shown) < MOST_SHOWN:
-            gathered.shown.append(match._replace(event=orjson.loads(event)) if event else match)
+            gathered.shown.append(hit)
         if len(gathered.fingerprints) < MOST_KNOWN:
             gathered.fingerprints.append(fingerprint)
         else:
@@ -182,7 +176,8 @@ class Channel:
         gone, self._waiting = self._waiting, None
         self._leaving = gone
         self._expires_at = now + self.rules.ttl_s
-        return Digest(self.alert, tuple(gone.shown), gone.count, gone.first_at, gone.last_at)
+        shown = tuple([hit.read() for hit in gone.shown])
+        return Digest(self.alert, shown, gone.count, gone.first_at, gone.last_at)
 
     @property
     def time_left_s(self) -> float:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from enricher.alerts import channel, firing
 from enricher.alerts.alert import Alert
 from enricher.alerts.channel import Fingerprint
-from enricher.alerts.digest import Match, Sender
+from enricher.alerts.digest import Sender
 from enricher.alerts.labels import Builtins, annotator, labeller, linker
+from enricher.alerts.marks import Marks, marks_of
 from enricher.alerts.senders import Setting
 from enricher.template import parse, renderer
 
@@ -19,7 +20,8 @@ class Terms(NamedTuple):
     """How one alert is told by one kind of sender."""
 
     rules: channel.Rules
-    fingerprint: Callable[[Match], Fingerprint]
+    hash: Callable[[str], Fingerprint]
+    """Hashes what makes a match the same as another."""
     sender: Sender
 
 
@@ -27,6 +29,7 @@ class Compiled(NamedTuple):
     """An alert, and how it is told."""
 
     alert: Alert
+    marks: Marks
     firing: firing.Rules | None
     """What Alertmanager is told; None: nothing."""
     terms: Mapping[str, Terms]
@@ -43,10 +46,11 @@ def compile_alert(alert: Alert, senders: Mapping[str, Sender], setting: Setting)
         alert.ttl_s,
     )
     terms = {
-        kind: Terms(rules, fingerprinter(alert, kind, setting), sender)
+        kind: Terms(rules, hasher(f"{setting.pipeline}/{alert.name}/{kind}/"), sender)
         for kind, sender in senders.items()
     }
-    return Compiled(alert, firing_rules(alert, setting.builtins), terms)
+    marks = marks_of(alert, setting.builtins)
+    return Compiled(alert, marks, firing_rules(alert, setting.builtins), terms)
 
 
 def firing_rules(alert: Alert, builtins: Builtins) -> firing.Rules | None:
@@ -55,13 +59,13 @@ def firing_rules(alert: Alert, builtins: Builtins) -> firing.Rules | None:
     if target is None:
         return None
     constant = {
-        label: text
+        label: renderer(text, builtins)({})
         for label, text in target.labels.items()
         if not any(part.keys for part in parse(text))
     }
     return firing.Rules(
-        labeller(alert.name, target.labels, builtins),
-        labeller(alert.name, constant, builtins)({}),
+        labeller(alert.name, tuple(target.labels)),
+        labeller(alert.name, tuple(constant))(tuple(constant.values())),
         annotator(target.annotations, builtins),
         linker(target.generator_url, builtins) if target.generator_url else None,
         target.resolve_after_s,
@@ -70,18 +74,13 @@ def firing_rules(alert: Alert, builtins: Builtins) -> firing.Rules | None:
     )
 
 
-def fingerprinter(alert: Alert, kind: str, setting: Setting) -> Callable[[Match], Fingerprint]:
-    """Build the function that hashes what makes a match the same as another.
+def hasher(seed: str) -> Callable[[str], Fingerprint]:
+    """Build the function that hashes a text; the seed tells apart who shares one Redis."""
+    seeded = blake2b(seed.encode(), digest_size=16)
 
-    The hash tells alerts, senders and pipelines apart, which share one Redis.
-    """
-    render = renderer(alert.fingerprint, setting.builtins) if alert.fingerprint else None
-    seed = blake2b(f"{setting.pipeline}/{alert.name}/{kind}/".encode(), digest_size=16)
-
-    def fingerprint(match: Match) -> Fingerprint:
-        text = render(match.event) if render else None
-        hashed = seed.copy()
-        hashed.update((text or match.record_id).encode())
+    def hash_text(text: str) -> Fingerprint:
+        hashed = seeded.copy()
+        hashed.update(text.encode())
         return hashed.digest()
 
-    return fingerprint
+    return hash_text

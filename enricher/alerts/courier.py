@@ -9,9 +9,9 @@ import structlog
 
 from enricher.alerts.channel import Channel, Fingerprint
 from enricher.alerts.compiled import Terms
-from enricher.alerts.digest import Digest, Match, Refused, Sender
+from enricher.alerts.digest import Digest, Hit, Refused, Sender
 from enricher.alerts.told import Told
-from enricher.model import Unavailable
+from enricher.model import Alert, Unavailable
 from enricher.waiting import Backoff, Notice, end, happens, pause
 
 log = structlog.get_logger(__name__)
@@ -48,9 +48,9 @@ class Courier:
         self._notice = Notice()
         self._backoff = Backoff(base_s=1.0, cap_s=60.0)
 
-    def take(self, match: Match) -> None:
+    def take(self, hit: Hit, alert: Alert) -> None:
         """Note a match."""
-        self.channel.take(self._terms.fingerprint(match), match)
+        self.channel.take(self._terms.hash(alert.fingerprint or hit.record_id), hit)
         if self.channel.unchecked:
             self.on_unchecked()
         self._news.set()

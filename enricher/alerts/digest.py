@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import orjson
+
 from enricher.model import Event
 
 MOST_SHOWN = 10
@@ -21,6 +23,27 @@ class Match(NamedTuple):
     record_id: str
     at: float
     """When it was settled: seconds since the epoch."""
+
+
+class Hit(NamedTuple):
+    """A match as it waits: few are told in full, so few documents are read back."""
+
+    alert: str
+    summary: str
+    body: bytes
+    """The document, as it was written."""
+    id: str
+    """Its `_id`."""
+    index: str  # type: ignore[assignment]  # hides tuple.index(), which nobody calls
+    record_id: str
+    at: float
+    """When it was settled: seconds since the epoch."""
+
+    def read(self) -> Match:
+        """Read the document back."""
+        event: Event = orjson.loads(self.body)
+        event["_id"], event["_index"] = self.id, self.index
+        return Match(self.alert, self.summary, event, self.record_id, self.at)
 
 
 @dataclass(frozen=True, slots=True)

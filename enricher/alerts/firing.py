@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from enricher.alerts.counts import Counts
-from enricher.alerts.digest import Match
-from enricher.alerts.labels import Labels
-from enricher.model import Event
+from enricher.alerts.digest import Hit
+from enricher.alerts.labels import Labels, Texts
+from enricher.model import Alert, Event
 
 OVERFLOW = ("overflow", "true")
 """A label that stands for those that were too many."""
@@ -19,7 +19,7 @@ OVERFLOW = ("overflow", "true")
 class Rules(NamedTuple):
     """What Alertmanager is told of one alert, compiled."""
 
-    labels: Callable[[Event], Labels]
+    labels: Callable[[Texts], Labels]
     common: Labels
     """The labels that are the same for every event."""
     annotations: Callable[[Event], dict[str, str]]
@@ -37,7 +37,7 @@ class Fire:
     labels: Labels
     began_at: float
     """Of the first match, in seconds since the epoch."""
-    last: Match
+    last: Hit
     ends_at: float
     count: int = 0
     told: int = 0
@@ -68,21 +68,21 @@ class Firing:
     def __len__(self) -> int:
         return len(self._fires)
 
-    def take(self, match: Match) -> None:
+    def take(self, hit: Hit, alert: Alert) -> None:
         """Note a match."""
-        labels = self.rules.labels(match.event)
+        labels = self.rules.labels(alert.labels or ())
         self.counts.matched += 1
-        fire = self._burning(labels, match.at)
+        fire = self._burning(labels, hit.at)
         if fire is None and len(self._fires) >= self.rules.max_label_sets:
             self.counts.folded += 1
             labels = (*self.rules.common, OVERFLOW)
-            fire = self._burning(labels, match.at)
+            fire = self._burning(labels, hit.at)
         if fire is None:
-            fire = self._fires[labels] = Fire(labels, match.at, match, 0.0)
+            fire = self._fires[labels] = Fire(labels, hit.at, hit, 0.0)
             self._on_news()
         fire.count += 1
-        fire.last = match
-        fire.ends_at = match.at + self.rules.resolve_after_s
+        fire.last = hit
+        fire.ends_at = hit.at + self.rules.resolve_after_s
 
     def burning(self, now: float) -> list[Fire]:
         """Give what is not over, and forget what is; `now` in seconds since the epoch."""
@@ -132,7 +132,7 @@ class Firing:
 
     def as_json(self, fire: Fire) -> dict[str, Any]:
         """Write it as Alertmanager's API v2 wants it."""
-        event = fire.last.event
+        event = fire.last.read().event
         body: dict[str, Any] = {
             "labels": dict(fire.labels),
             "annotations": self.rules.annotations(event),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,6 +14,8 @@ from enricher.model import Event
 from enricher.template import lenient_renderer, renderer
 
 Builtins = Mapping[str, Callable[[], str]]
+Texts = tuple[str | None, ...]
+"""Of the labels, as an event fills them in."""
 Labels = tuple[tuple[str, str], ...]
 """Names and values, in the order of the pipeline file; tells one alert from another."""
 
@@ -51,26 +53,21 @@ def clean(text: str, limit: int) -> str:
     return cut(text.strip(), limit)
 
 
-def labeller(
-    name: str, templates: Mapping[str, str], builtins: Builtins
-) -> Callable[[Event], Labels]:
-    """Build the function that gives an event's labels; what is missing or empty is left out.
+def labeller(name: str, names: Sequence[str]) -> Callable[[Texts], Labels]:
+    """Build the function that makes labels of their texts; what is missing or empty is left out.
 
     Args:
         name: of the alert; its `alertname` unless a label of that name has a value.
-        templates: by the name of the label.
-        builtins: what `{$hostname}` and the like stand for.
+        names: of the labels.
     """
-    renderers = [renderer(text, builtins) for text in templates.values()]
-    known: dict[tuple[str | None, ...], Labels] = {}
-    """By the texts that they are made of: an error that fires goes on firing."""
+    known: dict[Texts, Labels] = {}
+    """An error that fires goes on firing."""
 
-    def labels(event: Event) -> Labels:
-        texts = tuple([render(event) for render in renderers])
+    def labels(texts: Texts) -> Labels:
         found = known.get(texts)
         if found is None:
             values = [clean(text or "", MAX_LABEL) for text in texts]
-            given = {label: value for label, value in zip(templates, values, strict=True) if value}
+            given = {label: value for label, value in zip(names, values, strict=True) if value}
             found = tuple(({"alertname": name} | given).items())
             if len(known) >= MOST_REMEMBERED:
                 known.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -58,8 +58,22 @@ def _index_prefix(index: str) -> bytes:
     return b'{"index":{"version_type":"external_gte","_index":' + orjson.dumps(index) + b',"_id":'
 
 
-def encode(documents: Iterable[Document]) -> bytes:
-    """Build the body of a `_bulk` request.
+class Request(NamedTuple):
+    """What is sent, and how Elasticsearch says that it is well."""
+
+    body: bytes
+    accepted: bytes
+    """The end of the answer where every document was new: most are, and need not be read."""
+
+    def is_accepted(self, answer: bytes) -> bool:
+        """Say whether an answer tells, by each byte of it, that every document is stored as new."""
+        return answer.endswith(self.accepted) and (
+            answer[: -len(self.accepted)].count(b'"errors":false') == 1
+        )
+
+
+def encode(documents: Iterable[Document]) -> Request:
+    """Build a `_bulk` request.
 
     Every id goes through the JSON encoder, own ids too: that costs no more than `str.encode`
     and leaves no way for event data to become bulk metadata.
@@ -68,19 +82,25 @@ def encode(documents: Iterable[Document]) -> bytes:
     # Few and large parts: one `join` over them is the cheapest way that was measured.
     lines: list[bytes] = []
     append = lines.append
+    items: list[bytes] = []
+    expect = items.append
     last = None
     prefix = b""
     for _, _, index, identity, version, body, _, _ in documents:
+        name = dumps(identity)
         if version is not None:
-            append(_index_prefix(index) + dumps(identity) + b',"version":%d}}' % version)
+            append(_index_prefix(index) + name + b',"version":%d}}' % version)
+            expect(b'{"index":{"_id":' + name)
         else:
             if index != last:
                 prefix = _create_prefix(index)
                 last = index
-            append(prefix + dumps(identity) + b"}}")
+            append(prefix + name + b"}}")
+            expect(b'{"create":{"_id":' + name)
         append(body)
     append(b"")
-    return b"\n".join(lines)
+    accepted = b',"status":201}},'.join(items)
+    return Request(b"\n".join(lines), b'"items":[%b,"status":201}}]}' % accepted)
 
 
 def screen(documents: Sequence[Document]) -> tuple[list[Document], list[Rejected]]:

@@ -147,12 +147,14 @@ class ElasticsearchSink:
 
     async def _post(self, documents: list[Document]) -> Sent:
         """Send one request; no answer (None) leaves every document's outcome unknown."""
+        request = bulk.encode(documents)
         try:
             with self.latency.time():
-                body = bulk.encode(documents)
-                answer = await self._client.request("POST", self._target, body, "x-ndjson")
+                answer = await self._client.request("POST", self._target, request.body, "x-ndjson")
         except Unavailable as error:
             return Sent(bulk.Settled(retry=documents, reason=str(error)), None)
+        if answer.ok and request.is_accepted(answer.body):
+            return Sent(bulk.Settled(), answer)
         if answer.ok:
             settled = bulk.settle(documents, answer.decode())
         else:

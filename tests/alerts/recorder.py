@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from enricher.alerts.digest import Digest, Match
+import orjson
+
+from enricher.alerts.digest import Digest, Hit
 
 
-def match(number: int = 0, *, at: float = 0.0, **event: Any) -> Match:
+def hit(number: int = 0, *, at: float = 0.0, **event: Any) -> Hit:
     """Make a match of the record with this number."""
-    return Match("Fraud", f"risk {number}", {"n": number, **event}, f"logs-0-{number}-0", at)
+    record_id = f"logs-0-{number}-0"
+    body = orjson.dumps({"n": number, **event})
+    return Hit("Fraud", f"risk {number}", body, record_id, "logs", record_id, at)
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from enricher.alerts import replica as replicas
-from enricher.alerts.digest import Match
+from enricher.alerts.digest import Hit
 from enricher.alerts.firing import Fire
 from enricher.waiting import Backoff
 from tests.alerts.telling import Telling, until
@@ -327,7 +327,7 @@ async def test_one_that_is_refused_costs_the_others_nothing(
     firing = scene.telling.alerting.replicas.firing[scene.name]
     bad = (("alertname", scene.name), ("not-a-label", "x"))
     async with scene.telling.running():
-        last = Match(scene.name, "", {}, "r", time.time())
+        last = Hit(scene.name, "", b"{}", "r", "logs", "r", time.time())
         firing._fires[bad] = Fire(bad, last.at, last, last.at + 300, count=3)
         scene.counts.matched += 3
         scene.match(*({"service": f"s{number}"} for number in range(9)))

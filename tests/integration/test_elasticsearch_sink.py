@@ -14,6 +14,7 @@ import pytest
 
 from enricher.connections import ElasticsearchConnection
 from enricher.model import Document, UserError
+from enricher.sinks import bulk
 from enricher.sinks.elasticsearch import ElasticsearchSink
 from enricher.sinks.elasticsearch_client import ElasticsearchClient
 from enricher.sinks.templates import KINDS, Installed, install
@@ -75,6 +76,17 @@ async def test_replay_adds_nothing(
         assert await es.write(again) == []
         assert (es.conflicts, es.superseded, es.retries) == (50, 0, 0)
     assert stored(elasticsearch, index) == {each.id: orjson.loads(each.body) for each in sent}
+
+
+async def test_where_all_is_new_the_answer_is_not_read(
+    elasticsearch: Elasticsearch, index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elasticsearch says so in the very bytes that are expected of it; in others, it costs more."""
+    monkeypatch.setattr(bulk, "settle", None)
+    sent = [document(n, index=index, identity=f'"é{n}', version=n or None) for n in range(3)]
+    async with sink(elasticsearch) as es:
+        assert await es.write(sent) == []
+    assert len(stored(elasticsearch, index)) == 3
 
 
 async def test_newest_of_a_named_id_stays(elasticsearch: Elasticsearch, index: str) -> None:

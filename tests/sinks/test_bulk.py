@@ -40,7 +40,7 @@ def classes(sent: list[Document], settled: Settled) -> dict[str, int]:
 
 def test_own_id_is_created() -> None:
     """A document under its record's own id is created, never replaced."""
-    lines = encode([document(7, b'{"a":1}')]).split(b"\n")
+    lines = encode([document(7, b'{"a":1}')]).body.split(b"\n")
     action = {"create": {"_index": "logs-2024.11.21", "_id": f"logs-0-7-{NOON}"}}
     assert orjson.loads(lines[0]) == action
     assert lines[1:] == [b'{"a":1}', b""]
@@ -48,7 +48,7 @@ def test_own_id_is_created() -> None:
 
 def test_named_id_carries_its_version() -> None:
     """A document under an id of its route replaces only what is not newer."""
-    lines = encode([document(identity="order-1", version=NOON)]).split(b"\n")
+    lines = encode([document(identity="order-1", version=NOON)]).body.split(b"\n")
     assert orjson.loads(lines[0])["index"] == {
         "_index": "logs-2024.11.21",
         "_id": "order-1",
@@ -70,7 +70,7 @@ def test_named_id_carries_its_version() -> None:
 )
 def test_no_id_breaks_out_of_its_line(sent: list[Document]) -> None:
     """Whatever an id holds, the body is two lines a document and says what was meant."""
-    lines = encode(sent).split(b"\n")
+    lines = encode(sent).body.split(b"\n")
     assert len(lines) == 2 * len(sent) + 1
     for each, action in zip(sent, lines[::2], strict=False):
         (inner,) = orjson.loads(action).values()
@@ -158,6 +158,35 @@ def test_answer_that_does_not_match_settles_nothing(spoil: Any, errors: bool) ->
     said["errors"] = errors
     spoil(said)
     assert settle(sent, said).retry == sent
+
+
+NEW = [document(1), document(2, identity='"', version=NOON), document(3, identity="é", version=1)]
+RENAMED = [NEW[0], NEW[1]._replace(id='\\"'), NEW[2]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "results", "is_accepted"),
+    [
+        (NEW, [(201, ""), (201, ""), (201, "")], True),
+        (NEW, [(201, ""), (200, ""), (201, "")], False),
+        (NEW, [(409, "version_conflict_engine_exception"), (201, ""), (201, "")], False),
+        (NEW, [(201, ""), (201, ""), (429, "busy")], False),
+        (NEW[::-1], [(201, ""), (201, ""), (201, "")], False),
+        (NEW[1:], [(201, ""), (201, "")], False),
+        ([*NEW[:1], *NEW], [(201, "")] * 4, False),
+        (RENAMED, [(201, ""), (201, ""), (201, "")], False),
+        ([one._replace(version=None) for one in NEW], [(201, "")] * 3, False),
+    ],
+)
+def test_an_answer_need_not_be_read_where_all_is_new(
+    sent: list[Document], results: list[tuple[int, str]], *, is_accepted: bool
+) -> None:
+    """Only where it says so of each document, in order; whatever else it is, it is read."""
+    request, said = encode(NEW), answer(sent, *results)
+    assert request.is_accepted(orjson.dumps(said)) == is_accepted
+    assert not request.is_accepted(orjson.dumps({**said, "errors": True}))
+    assert not request.is_accepted(orjson.dumps(said)[:-1])
+    assert not encode([]).is_accepted(orjson.dumps(said))
 
 
 @pytest.mark.parametrize("said", [None, [], "ok", 1, {}, {"errors": False, "items": "abc"}])
