@@ -188,8 +188,12 @@ def _is_ready(admin: str) -> bool:
 
 
 def _used(processes: dict[str, Any]) -> dict[str, float]:
-    """Give the seconds of CPU of each process, with the children that it waited for."""
-    return {name: float(sum(one.cpu_times()[:4])) for name, one in processes.items()}
+    """Give the seconds of CPU of each process, with those that it started (not the reader's)."""
+    family = {name: [one, *one.children()] for name, one in processes.items() if name != "reader"}
+    family["reader"] = [processes["reader"]]
+    return {
+        name: float(sum(sum(one.cpu_times()[:4]) for one in each)) for name, each in family.items()
+    }
 
 
 def _busy() -> float:

@@ -19,6 +19,9 @@ SEE = Path(__file__).with_name("see.lua").read_text("utf-8")
 PIECE = 16
 """Events that are read and written together (measured; 8 to 32 are nearly the same)."""
 
+SLACK_MS = 60_000
+"""By how much more than is wanted a key is kept, so that it need not be said with every event."""
+
 
 class Script(NamedTuple):
     """A script, and by what a server knows it."""
@@ -38,7 +41,8 @@ def script_of(spec: Spec, piece: int) -> Script:
         "retention": spec.retention_us,
         "lateness": spec.lateness_us,
         "max_events": spec.max_events,
-        "expire": (spec.retention_us + spec.outage_us) // 1000,
+        "expire": (spec.retention_us + spec.outage_us) // 1000 + SLACK_MS,
+        "slack": SLACK_MS,
         "piece": piece,
     }
     text = f"local spec = {lua(known)}\n{SEE}"

@@ -308,6 +308,9 @@ if is_new then
   end
   call('HDEL', lost)
   call('HSET', written)
-  redis.call('PEXPIRE', key, spec.expire)
+  -- Not with every event: to write it costs as much as the rest.
+  if redis.call('PTTL', key) < spec.expire - spec.slack then
+    redis.call('PEXPIRE', key, spec.expire)
+  end
 end
 return found
