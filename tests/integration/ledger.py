@@ -21,10 +21,12 @@ INDICES = "payment-logs-*,payment-critical-logs-*,fraud-logs-*,application-logs-
 TOPICS = ("payment-logs", "order-logs", "user-logs", "fraud-logs")
 
 
-async def send(bootstrap: str, records: Iterable[GeneratedRecord]) -> list[Record]:
+async def send(
+    bootstrap: str, records: Iterable[GeneratedRecord], codec: str | None = "zstd"
+) -> list[Record]:
     """Produce records and give each one as the source will read it."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, compression_type="zstd", linger_ms=5, acks="all"
+        bootstrap_servers=bootstrap, compression_type=codec, linger_ms=5, acks="all"
     )
     await producer.start()
     sent = []
