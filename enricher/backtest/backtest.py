@@ -73,7 +73,7 @@ class Backtest:
             self._last = max(*moments, self._last or moments[0])
         if not self._others or not self._changes:
             return []
-        return self._changes.add(entries, outcomes, await self._others.process(entries))
+        return self._changes.add(entries, outcomes, await self._others.process(entries, anew=True))
 
     def scored(self, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
         """Yield what the rules say of each scored event of the batch that was added last."""
