@@ -31,7 +31,9 @@ MOST_DECODED = 4 << 20
 """Bytes of records that may wait decoded, which takes some five times as much."""
 OUTLIERS = 100
 """Of so many records one may lie in the future without making those after it late."""
-BATCH = 1000
+BATCH = 256
+"""Records of a batch: decoded, they fit into a processor's second cache (a tenth faster than
+1,000, measured)."""
 
 
 class Reorder:

@@ -221,7 +221,8 @@ class KeyedWindows:
 
     def __init__(self, stage: Windows, asking: Asking) -> None:
         self.asking = asking
-        self._see = each(seer(stage, asking.spec), ["event", "record"], ["seen", "sightings"])
+        see = seer(stage, asking.spec)
+        self._see = each(see, ["event", "record"], ["seen", "sightings"], numbered=True)
         self._write = each(writer(list(stage.fields)), ["event", "answer"])
 
     async def __call__(self, events: list[Event], records: list[Record]) -> Mapping[int, str]:
@@ -243,7 +244,7 @@ def seer(stage: Windows, spec: Spec) -> Callable[..., None]:
     most_key, most_id = stage.max_key_bytes, MAX_ID
 
     def see(
-        number: int, event: Event, record: Record, seen: list[int], sightings: list[Sighting]
+        event: Event, record: Record, seen: list[int], sightings: list[Sighting], number: int
     ) -> None:
         key = get_key(event)
         if key is None:
@@ -267,7 +268,7 @@ def writer(fields: Sequence[str]) -> Callable[..., None]:
     setters = {field: path.setter(field) for field in fields}
     is_flat = all(path.parse(field) == (field,) for field in fields)
 
-    def write(number: int, event: Event, answer: Answer) -> None:  # noqa: ARG001 - as `each` calls
+    def write(event: Event, answer: Answer) -> None:
         if type(answer) is not dict:
             raise Failure(str(answer))
         if is_flat:
