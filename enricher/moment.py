@@ -123,15 +123,24 @@ def moment(text: Any) -> Moment | None:
         return found
     if type(text) is not str:
         return None
+    key = text[:13], text[-6:]
+    found = _HOURS_OF_TEXT.get(key)
     try:
-        time = datetime.fromisoformat(text)
-        found = hour_of(time) if time.tzinfo else None
+        time = validate(text)
+        if found is None:
+            found = hour_of(time) if time.tzinfo else None
+            if found and _CANONICAL.fullmatch(text) and text[-6] in _SIGNS:
+                if len(_HOURS_OF_TEXT) >= LIMIT:
+                    _HOURS_OF_TEXT.clear()
+                _HOURS_OF_TEXT[key] = found
     except (ValueError, OverflowError):
         return None
-    LAST[:] = text, found
+    LAST[0], LAST[1] = text, found
     return found
 
 
+_HOURS_OF_TEXT: dict[tuple[str, str], Moment] = {}
+"""By `2025-10-20T15` and `+05:30`: whatever text begins and ends so, and is a time, lies there."""
 _HOURS: dict[tuple[object, ...], Moment] = {}
 
 

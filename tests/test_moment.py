@@ -189,6 +189,27 @@ def test_moments_are_shared_by_the_hour() -> None:
     assert one.month_day == 1020
 
 
+HOUR = "2025-10-20T15"
+RESTS = st.text(":.-+0135", max_size=12)
+
+
+@given(RESTS, st.sampled_from(["+05:30", "-05:30", "05:30", "Z", ""]))
+@example(":30:15.123", "+05:30")
+@example("", "+05:30")
+@example(":30:15-0", "+05:30")
+@example(":30:15+05:30", "-05:30")
+def test_an_hour_that_is_known_by_a_texts_ends_is_its_own(rest: str, offset: str) -> None:
+    """Whatever stands between them: it is no time, or one of this hour."""
+    text = f"{HOUR}{rest}{offset}"
+    assert moment(f"{HOUR}:00:00{offset}") is moment(f"{HOUR}:59:59.9{offset}")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        assert moment(text) is None
+    else:
+        assert moment(text) is (hour_of(time) if time.tzinfo else None)
+
+
 @pytest.mark.parametrize("known", ["2025-10-20T10:15:00", "2025-10-20T10:15:00Z"])
 @pytest.mark.parametrize(
     "end",

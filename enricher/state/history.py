@@ -52,7 +52,9 @@ class History:
             oldest = time_us - memory.retention_us
             if times and times[0] <= oldest:
                 self._forget(bisect_right(times, oldest))
-        place = self._place(time_us, id_)
+        place = len(times)
+        if place and times[-1] >= time_us:
+            place = self._place(time_us, id_)
         surplus = len(times) + 1 - memory.max_events
         if surplus > place:
             return TOO_LATE
@@ -68,9 +70,7 @@ class History:
     def _place(self, time_us: int, id_: str) -> int:
         """Give how many events come before one."""
         times, ids = self.times, self.ids
-        place = len(times)
-        if place and times[-1] > time_us:
-            place = bisect_right(times, time_us)
+        place = bisect_right(times, time_us)
         while place and times[place - 1] == time_us and ids[place - 1] > id_:
             place -= 1
         return place
