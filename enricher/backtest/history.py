@@ -11,7 +11,7 @@ from enricher.config import PipelineConfig
 from enricher.inline import define
 from enricher.lines import read_records
 from enricher.model import Event, Failure, Record
-from enricher.moment import read, to_epoch_ms, zone
+from enricher.moment import exact_us, read, to_epoch_ms, zone
 from enricher.plan import Plan
 from enricher.stages.timestamp import Timestamp
 
@@ -106,9 +106,14 @@ def event_time(config: PipelineConfig) -> Callable[[Event | Failure], int | None
     get, default = path.getter(stage.field), zone(stage.timezone)
 
     def time_of(event: Event | Failure) -> int | None:
-        text = get(event) if isinstance(event, dict) else None
+        text = get(event) if type(event) is dict else None
+        if type(text) is not str:
+            return None
         try:
-            return to_epoch_ms(read(text, default)) if type(text) is str else None
+            try:
+                return exact_us(text) // 1000
+            except TypeError:  # without an offset
+                return to_epoch_ms(read(text, default))
         except (ValueError, OverflowError):
             return None
 

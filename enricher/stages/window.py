@@ -312,10 +312,12 @@ def values_reader(columns: Sequence[str]) -> Callable[[Event], tuple[Value, ...]
     parts = []
     for number, column in enumerate(columns):
         kind, _, field = column.partition(":")
-        get = path.source_of_get(path.parse(field))
-        read = "as_number" if kind == "number" else "as_json"
-        value = f"_value_{number}"
-        parts.append(f"(None if ({value} := {get}) is None else {read}({value}, {field!r})), ")
+        get, value = path.source_of_get(path.parse(field)), f"_value_{number}"
+        if kind == "number":
+            read = f"({value} if type({value}) is float else as_number({value}, {field!r}))"
+        else:
+            read = f"as_json({value}, {field!r})"
+        parts.append(f"(None if ({value} := {get}) is None else {read}), ")
     return define(("event",), f"({''.join(parts)})", {"as_number": as_number, "as_json": as_json})
 
 
