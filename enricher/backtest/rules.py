@@ -66,7 +66,7 @@ class Rules:
 
     def count(self, entries: Sequence[Entry], frauds: frozenset[Any]) -> None:
         """Count the scores of the batch that was processed last."""
-        labels = {entry.record.position: entry.label for entry in entries if entry.label in frauds}
+        labels = {entry.record.position: entry.label for entry in entries if entry[2] in frauds}
         for name, one in self.watched.items():
             scoring = self.scorings[name]
             fraudulent = labels.keys() & one.seen.keys()
