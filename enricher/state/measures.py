@@ -11,7 +11,7 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import Any, Protocol
 
@@ -51,6 +51,10 @@ class Observe(Protocol):
         ...
 
 
+shared_json = lru_cache(maxsize=1 << 12)(orjson.loads)
+"""Reads objects and lists, such as places: many events have the same, and none changes them."""
+
+
 def is_number(column: str) -> bool:
     """Say whether a column is one of numbers."""
     return column.startswith("number:")
@@ -72,7 +76,7 @@ def compile_observe(spec: Spec) -> Observe:
     ]
     for number, (target, is_json) in enumerate(form):
         found = f"found_{number}"
-        value = f"loads({found})" if is_json else found
+        value = f"(shared if {found}[0] in '{{[' else loads)({found})" if is_json else found
         lines.append(f"if {found} is not None: answer[{target!r}] = {value}")
     founds = "".join(f", found_{number}" for number in range(len(form)))
     lines.append(f"return (form{founds}), answer")
@@ -84,6 +88,7 @@ def compile_observe(spec: Spec) -> Observe:
         "loads": orjson.loads,
         "number": number_of,
         "present": present,
+        "shared": shared_json,
         "total_of": total_of,
     }
     exec(source, names)  # noqa: S102 - generated from a checked spec: its texts go through repr()
