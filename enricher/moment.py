@@ -64,11 +64,26 @@ two belong together."""
 def epoch_us(text: str) -> int | None:
     """Read the microseconds since the epoch; None for what is no time from 2000 to 2100."""
     try:
-        since = validate(text) - _EPOCH
-    except (ValueError, TypeError):  # such as a time without an offset
+        since_us = exact_us(text)
+    except (ValueError, TypeError, OverflowError):  # such as a time without an offset
         return None
-    since_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return since_us if since_us in _KNOWN_US else None
+
+
+def exact_us(text: str) -> int:
+    """Read the microseconds since the epoch, of any year.
+
+    Raises ValueError for what is no time, TypeError for one without an offset, and OverflowError at
+    the calendar's ends.
+    """
+    time = validate(text)
+    hour = _HOURS_OF_TEXT.get((text[:13], text[-6:] if text[-1:] != "Z" else "Z"))
+    if hour is not None:
+        since_s = time.minute * 60 + time.second
+        return hour.epoch_ms * 1000 + since_s * 1_000_000 + time.microsecond
+    _learn(text, time)
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 _KNOWN_US = range(946_684_800_000_000, 4_133_980_800_000_000)
@@ -124,14 +139,29 @@ def moment(text: Any) -> Moment | None:
     if type(text) is not str:
         return None
     try:
-        time = datetime.fromisoformat(text)
-        found = hour_of(time) if time.tzinfo else None
+        time = validate(text)
+        found = _HOURS_OF_TEXT.get((text[:13], text[-6:] if text[-1:] != "Z" else "Z"))
+        found = found or _learn(text, time)
     except (ValueError, OverflowError):
         return None
-    LAST[:] = text, found
+    LAST[0], LAST[1] = text, found
     return found
 
 
+def _learn(text: str, time: datetime) -> Moment | None:
+    """Give the hour of a time that a text was read as; None without an offset."""
+    found = hour_of(time) if time.tzinfo else None
+    zone = "Z" if text[-1:] == "Z" else text[-6:]
+    if found and _CANONICAL.fullmatch(text) and (zone == "Z" or zone[0] in _SIGNS):
+        if len(_HOURS_OF_TEXT) >= LIMIT:
+            _HOURS_OF_TEXT.clear()
+        _HOURS_OF_TEXT[text[:13], zone] = found
+    return found
+
+
+_HOURS_OF_TEXT: dict[tuple[str, str], Moment] = {}
+"""By `2025-10-20T15` and `+05:30` or `Z`: whatever text begins and ends so, and is a time, lies in
+this hour."""
 _HOURS: dict[tuple[object, ...], Moment] = {}
 
 

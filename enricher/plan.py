@@ -185,14 +185,9 @@ async def run_batch(
 ) -> None:
     """Run a batch stage on the events that it concerns, and note who failed."""
     when = step.when
-    chosen: list[int] = []
-    for number, event in enumerate(events):
-        try:
-            if event is not None and (when is None or when(event)):
-                chosen.append(number)
-        except Exception as error:  # noqa: BLE001 - as in a loop
-            outcomes[number] = dead_letter(records[number], "plan", error)
-            events[number] = None
+    chosen = [number for number, event in enumerate(events) if event is not None]
+    if when is not None:
+        chosen = _meeting(when, chosen, records, events, outcomes)
     if not chosen:
         return
     function: Any = step.function
@@ -213,6 +208,26 @@ async def run_batch(
             events[number] = None
         else:
             note_failure(event, step.name, reason)
+
+
+def _meeting(
+    when: Callable[[Event], Any],
+    numbers: Sequence[int],
+    records: Sequence[Record],
+    events: Events,
+    outcomes: Outcomes,
+) -> list[int]:
+    """Give the numbers of the events that meet a condition."""
+    chosen = []
+    for number in numbers:
+        event: Any = events[number]
+        try:
+            if when(event):
+                chosen.append(number)
+        except Exception as error:  # noqa: BLE001 - as in a loop
+            outcomes[number] = dead_letter(records[number], "plan", error)
+            events[number] = None
+    return chosen
 
 
 def fuse(steps: Sequence[Step], ending: Ending) -> list[Loop | Step]:

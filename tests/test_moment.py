@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enricher.moment import _HOURS, LIMIT, Converter, hour_of, moment, to_epoch_ms, zone
+from enricher.moment import _HOURS, LIMIT, Converter, epoch_us, hour_of, moment, to_epoch_ms, zone
 
 IST = zone("Asia/Kolkata")
 ZONES = [
@@ -187,6 +187,31 @@ def test_moments_are_shared_by_the_hour() -> None:
     assert moment(converted) is one
     assert hour_of(datetime(2025, 10, 20, 15, 30, tzinfo=timezone(timedelta(hours=5.5)))) is one
     assert one.month_day == 1020
+
+
+HOUR = "2025-10-20T15"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+RESTS = st.text(":.-+0135", max_size=12)
+
+
+@given(RESTS, st.sampled_from(["+05:30", "-05:30", "05:30", "Z", ""]))
+@example(":30:15.123", "+05:30")
+@example("", "+05:30")
+@example(":30:15-0", "+05:30")
+@example(":30:15+05:30", "-05:30")
+def test_an_hour_that_is_known_by_a_texts_ends_is_its_own(rest: str, offset: str) -> None:
+    """Whatever stands between them: it is no time, or one of this hour."""
+    text = f"{HOUR}{rest}{offset}"
+    assert moment(f"{HOUR}:00:00{offset}") is moment(f"{HOUR}:59:59.9{offset}")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        assert moment(text) is None
+        assert epoch_us(text) is None
+    else:
+        assert moment(text) is (hour_of(time) if time.tzinfo else None)
+        since = (time - EPOCH) // timedelta(microseconds=1) if time.tzinfo else None
+        assert epoch_us(text) == since
 
 
 @pytest.mark.parametrize("known", ["2025-10-20T10:15:00", "2025-10-20T10:15:00Z"])

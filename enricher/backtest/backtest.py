@@ -65,15 +65,15 @@ class Backtest:
             for output in outcome.outputs
         )
         if self.labels:
-            self.labels.seen |= self._frauds.intersection([entry.label for entry in entries])
+            self.labels.seen |= self._frauds.intersection([entry[2] for entry in entries])
         self.rules.count(entries, self._frauds)
-        moments = [entry.moment for entry in entries if entry.moment]
+        moments = [entry[0] for entry in entries if entry[0]]
         if moments:
             self._first = min(*moments, self._first or moments[0])
             self._last = max(*moments, self._last or moments[0])
         if not self._others or not self._changes:
             return []
-        return self._changes.add(entries, outcomes, await self._others.process(entries))
+        return self._changes.add(entries, outcomes, await self._others.process(entries, anew=True))
 
     def scored(self, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
         """Yield what the rules say of each scored event of the batch that was added last."""

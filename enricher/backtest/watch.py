@@ -1,24 +1,23 @@
 """See which rules of a `score` stage hit, and what score came of it.
 
-A step before the stage asks the conditions of its rules about the event as the stage finds it;
-what follows the stage notes the score that it wrote. Nothing is parsed out of the reasons, and
-where a stage fails on an event there is no score. Noting twice does no harm: an event that is unfit
-for the fast way through the plan takes both.
+The stage itself tells which rules hit, and what follows it notes that with the score that it wrote.
+Nothing is parsed out of the reasons, and where a stage fails on an event there is no score. Noting
+twice does no harm: an event that is unfit for the fast way through the plan takes both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from enricher import path
 from enricher.config import PipelineConfig
-from enricher.expression import compile_predicate
 from enricher.functions import is_number
 from enricher.loop import Step
 from enricher.model import Event, Record
 from enricher.plan import Plan
 from enricher.stages.base import EventFunction
-from enricher.stages.score import Score, points_of
+from enricher.stages.score import Score, telling
 
 
 @dataclass(slots=True)
@@ -27,14 +26,13 @@ class Watched:
 
     name: str
     stage: Score
-    hit: dict[int, int] = field(default_factory=dict)
-    """By the record's position: a bit for each rule that hit, the first rule's the lowest."""
+    told: list[int] = field(default_factory=lambda: [0])
+    """Of the event at hand: a bit for each rule that hit, the first rule's the lowest."""
     seen: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """The same of those that were scored, and the score after its cap."""
+    """By the record's position: those bits, and the score after its cap."""
 
     def clear(self) -> None:
         """Forget the batch."""
-        self.hit.clear()
         self.seen.clear()
 
 
@@ -49,37 +47,20 @@ def watch(config: PipelineConfig, plan: Plan) -> tuple[Plan, list[Watched]]:
         if isinstance(stage, Score):
             one = Watched(step.name, stage)
             watched.append(one)
-            note_hits, note_score = observers(one)
-            before = Step(step.name, note_hits, step.when, takes_record=True, writes=frozenset())
-            steps += before, step._replace(then=note_score)
+            function: Any = step.function
+            steps.append(step._replace(function=telling(function, one.told), then=noter(one)))
         else:
             steps.append(step)
     return replace(plan, steps=tuple(steps)), watched
 
 
-def observers(watched: Watched) -> tuple[EventFunction, EventFunction]:
-    """Build what runs before a stage and what runs after it."""
-    hit, seen, get = watched.hit, watched.seen, path.getter(watched.stage.target)
-    rules = tuple(
-        (compile_predicate(rule.when), points_of(rule)[1], 1 << number)
-        for number, rule in enumerate(watched.stage.rules)
-    )
-
-    def note_hits(event: Event, record: Record) -> None:
-        hits = 0
-        for matches, work_out, bit in rules:
-            if matches(event):
-                if work_out is None:
-                    hits |= bit
-                else:
-                    points = work_out(event)
-                    if points is not None:
-                        hits |= bit
-        hit[record.position] = hits
+def noter(watched: Watched) -> EventFunction:
+    """Build what runs after a stage."""
+    told, seen, get = watched.told, watched.seen, path.getter(watched.stage.target)
 
     def note_score(event: Event, record: Record) -> None:
         score = get(event)
         if is_number(score):  # a level might put anything in its place
-            seen[record.position] = hit[record.position], score
+            seen[record.position] = told[0], score
 
-    return note_hits, note_score
+    return note_score

@@ -109,12 +109,16 @@ def run(
     each: Callable[[Backtest, Sequence[Entry], list[Changed]], None] | None,
 ) -> None:
     """Run the whole history; call `each` with every batch and what would change of it."""
-    with asyncio.Runner() as runner, progress() as update:
+
+    async def all_of_it(update: Callable[[int], None]) -> None:
         for entries in history.batches(backtest.config, backtest.rules.plan, limit):
-            changed = runner.run(backtest.add(entries))
+            changed = await backtest.add(entries)
             if each:
                 each(backtest, entries, changed)
             update(backtest.tally.records)
+
+    with progress() as update:
+        asyncio.run(all_of_it(update))
 
 
 def print_lines(backtest: Backtest, entries: Sequence[Entry], changed: list[Changed]) -> None:

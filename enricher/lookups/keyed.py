@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from enricher.each import each
 from enricher.lookups.cache import Found
 from enricher.lookups.cached import CachedStore
-from enricher.model import Event, Failure
+from enricher.model import Event
 
 
 @dataclass(slots=True)
@@ -21,6 +22,13 @@ class KeyedLookup:
     apply: Callable[[Event, Found], None]
     """Writes what was found to an event. Raises `Failure`."""
     asked: CachedStore
+    _note: Callable[..., dict[int, str]] = field(init=False)
+    _apply_all: Callable[..., dict[int, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Generate the loops over a batch."""
+        self._note = each(noter(self.key), ["event"], ["keys"])
+        self._apply_all = each(self.apply, ["event", "found"])
 
     async def fetch(self, keys: list[str | None]) -> list[Found]:
         """Give what is stored under each key. Never raises."""
@@ -28,14 +36,18 @@ class KeyedLookup:
 
     async def __call__(self, events: list[Event]) -> Mapping[int, str]:
         """Look up and write for a whole batch; give the reasons of those that failed."""
-        failures: dict[int, str] = {}
-        found = await self.fetch([self.key(event) for event in events])
-        for number, (event, value) in enumerate(zip(events, found, strict=True)):
-            try:
-                self.apply(event, value)
-            except Failure as failure:
-                failures[number] = str(failure)
-        return failures
+        keys: list[str | None] = []
+        self._note(events, keys)
+        return self._apply_all(events, await self.fetch(keys))
+
+
+def noter(key: Callable[[Event], str | None]) -> Callable[..., None]:
+    """Build the function that notes the key of an event."""
+
+    def note(event: Event, keys: list[str | None]) -> None:
+        keys.append(key(event))
+
+    return note
 
 
 def keep_answers(former: Iterable[object], functions: Iterable[object]) -> None:

@@ -104,7 +104,8 @@ def place(value: Any, field: str) -> tuple[float, float]:
         raise Failure(f"{field} is {kind_of(value)}, not {{lat, lon}}")
     lat: Any = value.get("lat")
     lon: Any = value.get("lon")
-    if not (is_number(lat) and is_number(lon) and abs(lat) <= 90 and abs(lon) <= 180):
+    are_numbers = type(lat) is type(lon) is float or (is_number(lat) and is_number(lon))
+    if not (are_numbers and -90 <= lat <= 90 and -180 <= lon <= 180):
         raise Failure(f"{field} is no {{lat, lon}} in degrees")
     return lat, lon
 

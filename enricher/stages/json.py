@@ -90,11 +90,18 @@ class JsonDecoder:
 
     def __call__(self, records: list[Record]) -> list[Event | Failure]:
         """Decode with every check."""
+        return self.checked(records, self.quickly(records))
+
+    def checked(
+        self, records: list[Record], events: list[Event | Failure]
+    ) -> list[Event | Failure]:
+        """Make the check that `quickly` leaves out; gives the events, or why there is none."""
+        sound = self._sound.get
         return [
-            self.decode_any(record.value)
-            if type(event) is dict and not self.is_sound(tuple(event))
-            else event
-            for record, event in zip(records, self.quickly(records), strict=True)
+            event
+            if type(event) is not dict or sound(names := tuple(event)) or self.is_sound(names)
+            else self.decode_any(record.value)
+            for record, event in zip(records, events, strict=True)
         ]
 
     def quickly(self, records: list[Record]) -> list[Event | Failure]:

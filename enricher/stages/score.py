@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 from typing import Any, ClassVar
 
@@ -124,32 +125,46 @@ class Score(Stage):
 
     def compile(self, context: Context) -> EventFunction:
         """Compile the rules and build the function."""
+        score = self.scorer(context, None)
+        score.__dict__["telling"] = partial(self.scorer, context)
+        return score
+
+    def scorer(self, context: Context, told: list[int] | None) -> EventFunction:
+        """Build the function; the first item of `told` gets a bit for each rule that hit."""
         put = path.setter(self.target)
         put_reasons = path.setter(self.reasons) if self.reasons else None
         cap = self.cap
         rules = tuple(
             (
+                1 << number,
                 compile_predicate(rule.when),
                 *points_of(rule),
                 lenient_renderer(rule.reason, context.builtins),
             )
-            for rule in self.rules
+            for number, rule in enumerate(self.rules)
         )
         levels = tuple((*level.bound, path.writer(level.set)) for level in self.levels)
 
         def score(event: Event) -> None:
             points: float = 0
             reasons = []
-            for matches, add, work_out, render in rules:
+            hits = 0
+            for bit, matches, add, work_out, render in rules:
                 if matches(event):
                     if work_out is None:
                         points += add
                         reasons.append(render(event))
+                        if told is not None:
+                            hits |= bit
                     else:
                         worked_out = work_out(event)
                         if worked_out is not None:
                             points += worked_out
                             reasons.append(render(event))
+                            if told is not None:
+                                hits |= bit
+            if told is not None:
+                told[0] = hits
             if cap is not None and points > cap:
                 points = cap
             put(event, points)
@@ -169,6 +184,18 @@ class Score(Stage):
             *filter(None, [self.reasons]),
             *(f for one in self.levels for f in one.set),
         ]
+
+
+def telling(score: EventFunction, told: list[int]) -> EventFunction:
+    """Give the function of a stage as it does the same and tells which rules hit.
+
+    Args:
+        score: as the stage compiled it.
+        told: its first item gets a bit for each rule that hit an event, the first rule's the
+            lowest.
+    """
+    build: Callable[[list[int]], EventFunction] = score.__dict__["telling"]
+    return build(told)
 
 
 MOST_POINTS = 10**12

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from enricher import path, template
 from enricher.connections import STRICT
 from enricher.duration import Duration, microseconds
-from enricher.functions import is_number, kind_of
+from enricher.each import each
+from enricher.inline import define
 from enricher.model import Event, Failure, Record
-from enricher.moment import epoch_us
 from enricher.path import FieldPath
 from enricher.stages.base import Context, Example, Stage
 from enricher.state.asking import Asking
-from enricher.state.spec import Measure, Sighting, Spec, Value
+from enricher.state.sighting import MAX_ID, fitting, time_reader, values_reader
+from enricher.state.spec import Answer, Measure, Sighting, Spec
 from enricher.template import Template
 
-MAX_ID = 256
-"""Bytes of an event's id."""
-MAX_VALUE = 512
-"""Bytes of a value, as JSON, that is kept."""
-_new = tuple.__new__  # a named tuple's own takes three times as long
 KINDS = ("count", "sum", "mean", "distinct", "previous")
 
 
@@ -220,110 +215,60 @@ class KeyedWindows:
 
     def __init__(self, stage: Windows, asking: Asking) -> None:
         self.asking = asking
-        self._key: Callable[[Event], str | None] = template.renderer(stage.key)
-        self._max_key_bytes = stage.max_key_bytes
-        self._id = template.renderer(stage.event_id) if stage.event_id else None
-        self._time_of = time_reader(stage.time, microseconds(stage.ahead))
-        self._values = [value_reader(column) for column in asking.spec.columns]
-        self._setters = {field: path.setter(field) for field in stage.fields}
-        self._is_flat = all(path.parse(field) == (field,) for field in stage.fields)
+        see = seer(stage, asking.spec)
+        self._see = each(see, ["event", "record"], ["seen", "sightings"], numbered=True)
+        self._write = each(writer(list(stage.fields)), ["event", "answer"])
 
     async def __call__(self, events: list[Event], records: list[Record]) -> Mapping[int, str]:
         """Answer a whole batch; give the reasons of those that failed."""
-        failures: dict[int, str] = {}
         seen: list[int] = []
         sightings: list[Sighting] = []
-        for number, (event, record) in enumerate(zip(events, records, strict=True)):
-            try:
-                one = self._sighting(event, record)
-            except Failure as failure:
-                failures[number] = str(failure)
-            else:
-                if one is not None:
-                    seen.append(number)
-                    sightings.append(one)
-        answers: Sequence[Any] = await self.asking.see(sightings) if sightings else ()
-        for number, answer in zip(seen, answers, strict=True):
-            reason = self._write(events[number], answer)
-            if reason is not None:
-                failures[number] = reason
-        return failures
+        failures = self._see(events, records, seen, sightings)
+        answers = await self.asking.see(sightings) if sightings else []
+        unanswered = self._write([events[number] for number in seen], answers)
+        return failures | {seen[place]: reason for place, reason in unanswered.items()}
 
-    def _sighting(self, event: Event, record: Record) -> Sighting | None:
-        """Give what a store sees of an event; None where it has no key. Raises `Failure`."""
-        key = self._key(event)
+
+def seer(stage: Windows, spec: Spec) -> Callable[..., None]:
+    """Build the function that notes what a store sees of an event, where that has a key."""
+    get_key = template.renderer(stage.key)
+    get_id = template.renderer(stage.event_id) if stage.event_id else define(("event",), "None")
+    get_time, time_of = path.getter(stage.time), time_reader(stage.time, microseconds(stage.ahead))
+    get_values, fit, new, kind = values_reader(spec.columns), fitting, tuple.__new__, Sighting
+    most_key, most_id = stage.max_key_bytes, MAX_ID
+
+    def see(
+        event: Event, record: Record, seen: list[int], sightings: list[Sighting], number: int
+    ) -> None:
+        key = get_key(event)
         if key is None:
-            return None
-        if not (key.isascii() and len(key) <= self._max_key_bytes):
-            fitting(key, self._max_key_bytes, "key")
-        id_ = self._id(event) if self._id else None
-        id_ = record.id if id_ is None else id_
-        if not (id_.isascii() and len(id_) <= MAX_ID):
-            fitting(id_, MAX_ID, "event's id")
-        values = tuple([read(event) for read in self._values])
-        return _new(Sighting, (key, id_, self._time_of(event, record), values))
+            return
+        if not (key.isascii() and len(key) <= most_key):
+            fit(key, most_key, "key")
+        own_id = get_id(event)
+        id_ = record.id if own_id is None else own_id
+        if not (id_.isascii() and len(id_) <= most_id):
+            fit(id_, most_id, "event's id")
+        time_us = time_of(get_time(event), record)
+        # A named tuple's own way takes three times as long.
+        sightings.append(new(kind, (key, id_, time_us, get_values(event))))
+        seen.append(number)
 
-    def _write(self, event: Event, answer: Any) -> str | None:
+    return see
+
+
+def writer(fields: Sequence[str]) -> Callable[..., None]:
+    """Build the function that writes an answer. It raises `Failure`, as where there is none."""
+    setters = {field: path.setter(field) for field in fields}
+    is_flat = all(path.parse(field) == (field,) for field in fields)
+
+    def write(event: Event, answer: Answer) -> None:
         if type(answer) is not dict:
-            return str(answer)
-        if self._is_flat:
+            raise Failure(str(answer))
+        if is_flat:
             event.update(answer)
-            return None
-        try:
+        else:
             for field, value in answer.items():
-                self._setters[field](event, value)
-        except Failure as failure:
-            return str(failure)
-        return None
+                setters[field](event, value)
 
-
-def fitting(text: str, most: int, what: str) -> None:
-    """See that a text may go into a store. Raises `Failure`."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise Failure(f"the {what} is not UTF-8") from None
-    if size > most:
-        raise Failure(f"the {what} is longer than {most} bytes")
-
-
-def time_reader(field: str, ahead_us: int) -> Callable[[Event, Record], int]:
-    """Build the function that gives an event's time in microseconds. It raises `Failure`."""
-    get = path.getter(field)
-
-    def time_of(event: Event, record: Record) -> int:
-        value = get(event)
-        if type(value) is not str:
-            kind = "missing" if value is None else kind_of(value)
-            raise Failure(f"{field} is {kind}: the event has no time")
-        time_us = epoch_us(value)
-        if time_us is None:
-            raise Failure(f"{field} is no ISO 8601 time with an offset from 2000 to 2100")
-        if record.timestamp is not None and time_us > 1000 * record.timestamp + ahead_us:
-            raise Failure(f"{field} is too far ahead of the record's own time")
-        return time_us
-
-    return time_of
-
-
-def value_reader(column: str) -> Callable[[Event], Value]:
-    """Build the function that gives what is kept of an event. It raises `Failure`."""
-    kind, _, field = column.partition(":")
-    get = path.getter(field)
-
-    def read_number(event: Event) -> float | None:
-        value = get(event)
-        if value is not None and not is_number(value):
-            raise Failure(f"{field} is {kind_of(value)}, not a number")
-        return None if value is None else float(value)
-
-    def read_json(event: Event) -> str | None:
-        value = get(event)
-        if value is None:
-            return None
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        if len(text) > MAX_VALUE:
-            raise Failure(f"{field} is longer than {MAX_VALUE} bytes")
-        return text.decode()
-
-    return read_number if kind == "number" else read_json
+    return write

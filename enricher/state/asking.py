@@ -63,8 +63,8 @@ class Asking:
         return answers
 
     def _count(self, told: Sequence[Answer]) -> None:
-        late = told.count(TOO_LATE)
-        answered = sum([type(one) is dict for one in told])
+        answered = [type(one) for one in told].count(dict)
+        late = told.count(TOO_LATE) if answered < len(told) else 0
         self.counts.late += late
         self.counts.answered += answered
         self.counts.nobody += len(told) - late - answered

@@ -29,7 +29,7 @@ class MemoryStates:
         """See events in their order, and answer each."""
         keys = self._keys(spec)
         if sightings:
-            _turn(keys, min([one.time_us for one in sightings]))
+            _turn(keys, min([one[2] for one in sightings]))
         memory, young, old = keys.memory, keys.young, keys.old
         answers = []
         for one in sightings:

@@ -29,14 +29,14 @@ def entries_of(files: list[Path], limit: int | None = None) -> tuple[list[Entry]
 
 
 def test_order_places_and_own_times(tmp_path: Path) -> None:
-    """A record's timestamp is its event's, its position its place; its id is that of the file."""
+    """A record's timestamp is its event's, its position its number as read; its id is that of the file."""
     events = [payment(n) for n in (3, 1, 2, 400, 0)]
     entries, history = entries_of([write(tmp_path / "a.ndjson", events)])
     assert [entry.label for entry in entries] == ["p0", "p1", "p2", "p3", "p400"]
     assert [entry.record.timestamp for entry in entries] == [
         DAY_MS + 1_000 * second for second in (0, 1, 2, 3, 400)
     ]
-    assert [entry.record.position for entry in entries] == [0, 1, 2, 3, 4]
+    assert [entry.record.position for entry in entries] == [4, 1, 2, 0, 3]
     assert len({entry.record.id for entry in entries}) == 5
     assert entries[0].record.id.rpartition("-")[2] == str(
         sum(len(orjson.dumps(e)) + 1 for e in events[:4])
@@ -52,6 +52,7 @@ def test_files_are_merged_and_may_be_compressed(tmp_path: Path) -> None:
     )
     entries, _ = entries_of([even, odd])
     assert [entry.label for entry in entries] == [f"p{n}" for n in range(40)]
+    assert sorted(entry.record.position for entry in entries) == [*range(40)]
     lines = [payment(3), b"no JSON", payment(39)]
     merged, _ = entries_of([even, write(tmp_path / "odd", lines)])
     assert [entry.label for entry in merged][1:6] == ["p2", "p3", None, "p4", "p6"]

@@ -86,7 +86,9 @@ def test_files_are_read_side_by_side() -> None:
     odd = [[entry(n) for n in range(at + 1, at + 500, 2)] for at in range(0, 3_000, 500)]
     batches = list(merged([iter(even), iter(odd)]))
     assert [one.moment for one in chain.from_iterable(batches)] == list(range(3_000))
-    assert {len(batch) for batch in batches} == {BATCH}
+    *full, last = map(len, batches)
+    assert set(full) == {BATCH}
+    assert last <= BATCH
 
 
 @pytest.mark.parametrize("streams", [[[]], [[], []], [[[]], [[entry(1)]]]])
