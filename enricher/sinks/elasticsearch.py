@@ -112,7 +112,7 @@ class ElasticsearchSink:
         try:
             while work:
                 batch, alone = work.pop()
-                settled, answer = await self._requests.send(batch, alone=alone)
+                settled, answer = await self._requests.send(batch, alone=alone, again=attempt > 0)
                 rejected += settled.rejected
                 self.conflicts += settled.conflicts
                 self.superseded += settled.superseded

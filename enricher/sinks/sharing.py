@@ -1,8 +1,8 @@
 """Requests that writers share: what waits for its turn is sent together.
 
-A server indexes a document in a fraction of the time when many come in one request. While none is
-under way one goes out at once; what comes meanwhile waits until that is answered, until it is
-worth a request of its own, or for a tenth of a second.
+A server indexes a document in a fraction of the time when many come in one request. What comes
+first goes out at once; what comes within the next tenth of a second goes out after it, or as soon
+as it is worth a request of its own.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from enricher.sinks.concurrency import Concurrency
 from enricher.sinks.elasticsearch_client import Answer
 
 ENOUGH_BYTES = 1 << 20
-"""Of documents that go out while other requests are under way."""
+"""Of documents that wait for no others."""
 MOST_BYTES = 4 << 20
 """Of documents of several writers in one request."""
 LINGER_S = 0.1
+"""From one request to the next, unless there is enough for it."""
 
 
 class Sent(NamedTuple):
@@ -41,8 +42,8 @@ class _Part:
     documents: list[Document]
     size: int
     alone: bool
+    at_once: bool
     sent: asyncio.Future[Sent]
-    is_due: bool = False
 
 
 class Sharing:
@@ -58,45 +59,49 @@ class Sharing:
         self._concurrency = Concurrency(most)
         self._waiting: deque[_Part] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs for a while after a request."""
 
-    async def send(self, documents: list[Document], *, alone: bool) -> Sent:
-        """Send documents, `alone` or with those of others; cancelling it recalls none of them."""
-        loop = asyncio.get_running_loop()
+    async def send(self, documents: list[Document], *, alone: bool, again: bool) -> Sent:
+        """Send documents, `alone` or with those of others; cancelling it recalls none of them.
+
+        What is sent `again` has waited.
+        """
         size = sum([len(document.body) for document in documents])
-        part = _Part(documents, size, alone, loop.create_future(), is_due=alone)
+        sent: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
+        part = _Part(documents, size, alone, alone or again, sent)
         self._waiting.append(part)
         self._go()
-        if part in self._waiting:
-            loop.call_later(LINGER_S, self._linger_is_over, part)
         return await part.sent
 
     async def close(self) -> None:
         """End what is under way."""
+        if self._timer:
+            self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _linger_is_over(self, part: _Part) -> None:
-        part.is_due = True
-        self._go()
-
     def _go(self) -> None:
         """Send what is due, as far as more requests may be under way."""
-        while self._concurrency.is_free and self._is_due():
+        while self._waiting and self._concurrency.is_free and self._is_due():
             parts = self._take()
-            if parts:
-                task = asyncio.create_task(self._run(parts, self._concurrency.begin()))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            if not parts:
+                continue
+            task = asyncio.create_task(self._run(parts, self._concurrency.begin()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            if self._timer:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._linger_is_over)
 
     def _is_due(self) -> bool:
-        if not self._waiting:
-            return False
-        return (
-            self._waiting[0].is_due
-            or not self._concurrency.busy
-            or sum([part.size for part in self._waiting]) >= ENOUGH_BYTES
-        )
+        enough = self._timer is None or self._waiting[0].at_once
+        return enough or sum([part.size for part in self._waiting]) >= ENOUGH_BYTES
+
+    def _linger_is_over(self) -> None:
+        self._timer = None
+        self._go()
 
     def _take(self) -> list[_Part]:
         """Take what goes into the next request; whose writer has gone is left out."""

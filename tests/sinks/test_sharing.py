@@ -42,16 +42,14 @@ class Held:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing goes out for having waited long; some documents are worth a request."""
-    monkeypatch.setattr(sharing, "LINGER_S", 60.0)
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A few documents are worth a request."""
     monkeypatch.setattr(sharing, "ENOUGH_BYTES", 10_000)
     monkeypatch.setattr(sharing, "MOST_BYTES", 40_000)
     yield
 
 
-@pytest.mark.usefixtures("patient")
-async def test_what_comes_while_a_request_is_under_way_goes_together() -> None:
+async def test_what_comes_soon_after_a_request_goes_together() -> None:
     """The first goes at once, in the order of their coming the others follow in one."""
     held = Held()
     async with serving(held) as fake, sink(fake.url) as es:
@@ -62,9 +60,8 @@ async def test_what_comes_while_a_request_is_under_way_goes_together() -> None:
         assert numbers(fake.requests) == [[0], [1, 2, 3, 4]]
 
 
-async def test_nobody_waits_for_a_request_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_a_request_that_hangs() -> None:
     """After a while what waits goes out beside it, as one."""
-    monkeypatch.setattr(sharing, "LINGER_S", 0.02)
     held = Held()
     async with serving(held) as fake, sink(fake.url) as es:
         hanging = asyncio.create_task(es.write(one(0)))
@@ -75,7 +72,7 @@ async def test_nobody_waits_for_a_request_that_hangs(monkeypatch: pytest.MonkeyP
         await hanging
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("small")
 async def test_what_is_worth_a_request_goes_out_beside_others() -> None:
     """Up to the bound of requests, and no request grows beyond its own."""
     busy = most = 0
@@ -98,7 +95,7 @@ async def test_what_is_worth_a_request_goes_out_beside_others() -> None:
     assert all(first < second for request in sent for first, second in pairwise(request))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("small")
 async def test_each_writer_is_told_of_its_own_documents() -> None:
     """One is refused, one tried again, one there already: nobody hears of another's."""
     held = Held()
@@ -119,7 +116,7 @@ async def test_each_writer_is_told_of_its_own_documents() -> None:
         assert (es.conflicts, es.retries) == (1, 1)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("code", [413, 400])
 async def test_a_request_that_is_refused_is_parted_by_writers(code: int) -> None:
     """What one of them wrote must not be a dead letter of another, nor be cut without need."""
@@ -143,7 +140,7 @@ async def test_a_request_that_is_refused_is_parted_by_writers(code: int) -> None
         assert sorted(sent[2:]) == [[1], [1, 2, 3], [2], [2, 3], [3], [4], [5]]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("small")
 async def test_a_writer_that_gives_up_takes_nobody_with_it() -> None:
     """What it wrote and is not yet sent stays unsent; a request that it shares goes on."""
     first, second = Held(), Held()
