@@ -6,6 +6,8 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench import endtoend, http, inprocess, lookup
@@ -34,8 +36,9 @@ def main() -> None:
     row("payments pipeline, in process", f"{plan['event_us']:.2f} µs", f"{plan['ratio']:.1f}×")
     for name, ratio in plan["by_stage"].items():
         row(f"  {name} (alone)", f"{ratio * floor:.2f} µs", f"{ratio:.2f}×")
-    for name, figure, ratio in lookup.rows():
-        row(name, figure, ratio)
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # the pool of objects of another
+        for name, figure, ratio in fresh.submit(lookup.rows).result():  # run costs as much again
+            row(name, figure, ratio)
     server = http.run(600)
     row(
         "HTTP (NDJSON of 500) → a count, CPU an event",

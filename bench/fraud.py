@@ -83,8 +83,11 @@ def servers() -> Iterator[Setting]:
                 server.stop()
 
 
-def run(rate: int, seconds: int, *options: str) -> dict[str, Any]:
-    """Measure the daemon with these options; times in seconds."""
+def run(rate: int, seconds: int, *options: str, logs_above: int = -1) -> dict[str, Any]:
+    """Measure the daemon with these options; times in seconds.
+
+    Of payments with a score above `logs_above` Elasticsearch gets a document.
+    """
     with servers() as setting:
         producer = _python(
             ["bench.fraud_producer", setting.kafka.bootstrap, str(rate), str(WARM_S + seconds)],
@@ -93,7 +96,8 @@ def run(rate: int, seconds: int, *options: str) -> dict[str, Any]:
         assert producer.stdout.readline() == "ready\n"
         daemon = _python(
             ["enricher", "run", PIPELINE, *options],
-            env=setting.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**setting.environment, "FRAUD_LOGS_ABOVE": str(logs_above)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             while not _is_ready(setting.admin):
@@ -207,20 +211,25 @@ def _python(arguments: list[str], **settings: Any) -> Any:
 
 
 def main() -> None:
-    """Print a line for one worker and for two."""
+    """Print a line for each way: findings are indexed, or all payments, by one worker or two."""
     rate = int(sys.argv[1]) if len(sys.argv) > 1 else RATE
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
     print(f"{rate:,} payments/s for {seconds} s after {WARM_S} s of warming up; seconds\n")
     heads = ("alerts", "p50", "p99", "max", "metric's p99", "sent late")
-    print(f"{'':<13}" + "".join(f"{head:>13}" for head in heads))
-    for title, options in (("one worker", ()), ("--workers 2", ("--workers", "2"))):
-        found = run(rate, seconds, *options)
+    print(f"{'':<26}" + "".join(f"{head:>13}" for head in heads))
+    two = ("--workers", "2")
+    for title, options, logs_above in (
+        ("findings indexed", (), 30),
+        ("all indexed", (), -1),
+        ("all indexed, --workers 2", two, -1),
+    ):
+        found = run(rate, seconds, *options, logs_above=logs_above)
         figures = [f"{found['alerts']:>13,}"]
         figures += [f"{found[name]:>13.3f}" for name in ("p50", "p99", "max")]
         figures += [f"{'≤ ' + format(found['told_p99'], 'g'):>13}", f"{found['sent late']:>13.3f}"]
-        print(f"{title:<13}" + "".join(figures))
+        print(f"{title:<26}" + "".join(figures))
         cores = [f"{name} {one:.2f}" for name, one in found["cores"].items()]
-        print(f"{'':<13}  cores: {', '.join(cores)}", flush=True)
+        print(f"{'':<26}  cores: {', '.join(cores)}", flush=True)
 
 
 if __name__ == "__main__":

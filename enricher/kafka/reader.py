@@ -216,8 +216,8 @@ class Fetched(dict[TopicPartition, Any]):
         super().__setitem__(tp, result)
 
 
-def _as_read(_: TopicPartition, record: Any) -> Any:
-    return record
+def _as_read(*arguments: Any) -> Any:
+    return arguments[-1]
 
 
 def cut(pieces: list[Piece], max_records: int, max_bytes: int) -> Iterator[list[Piece]]:

@@ -20,8 +20,11 @@ OWN_S = 0.0001
 """What this process itself may take for one command and its answer, in seconds (measured)."""
 SCRIPT_S = 0.001
 """The same for a script, in seconds, which the server runs before it looks at what comes next: some
-0.07 ms, however much a window holds (measured), several times that on a busy machine. A deadline
-that is too short here makes it run the same scripts again, and ever more slowly."""
+0.07 ms where its measures read few events (measured), several times that on a busy machine. A
+deadline that is too short here makes it run the same scripts again, and ever more slowly."""
+WORD_S = 0.0002
+"""The same for each word of a script beyond those of a single event, in seconds."""
+_FEW_WORDS = 10
 BYTE_S = 1 / (4 << 20)
 """What a byte that is written may take, in seconds: a large value on a slow line is no outage."""
 _SCRIPTS = ("EVAL", "EVALSHA")
@@ -119,8 +122,10 @@ class RedisServer:
 
 
 def allowance_s(commands: Sequence[Command]) -> float:
-    """Give what these commands may take beyond the deadline of one round trip, in seconds."""
-    return sum([SCRIPT_S if command[0] in _SCRIPTS else OWN_S for command in commands])
+    """Give what the server, and this process, may take for commands beside the round trip."""
+    scripts = [command for command in commands if command[0] in _SCRIPTS]
+    words = sum([max(0, len(command) - _FEW_WORDS) for command in scripts])
+    return OWN_S * (len(commands) - len(scripts)) + SCRIPT_S * len(scripts) + WORD_S * words
 
 
 async def within(work: Coroutine[Any, Any, T], seconds: float) -> T:

@@ -124,7 +124,8 @@ class ElasticsearchSink:
                     self._better.set()
                     continue
                 # What has to wait goes first again: later documents must not overtake it.
-                work.append((again, alone))
+                # Without an answer it may have been too much for whatever lies in between.
+                work.append((again, alone or answer is None))
                 attempt += 1
                 self.retries += 1
                 hint_s = answer.retry_after_s if answer else 0.0

@@ -1,8 +1,8 @@
 """Requests that writers share: what waits for its turn is sent together.
 
-A server indexes a document in a fraction of the time when many come in one request. What comes
-first goes out at once; what comes within the next tenth of a second goes out after it, or as soon
-as it is worth a request of its own.
+A server indexes a document in a fraction of the time when many come in one request. While none is
+under way one goes out at once; what comes meanwhile waits until that is answered, until it is
+worth a request of its own, or for a tenth of a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENOUGH_BYTES = 1 << 20
 MOST_BYTES = 4 << 20
 """Of documents of several writers in one request."""
 LINGER_S = 0.1
-"""From one request to the next, unless there is enough for it."""
+"""From one request to the next beside it, unless there is enough for it."""
 
 
 class Sent(NamedTuple):
@@ -42,7 +42,7 @@ class _Part:
     documents: list[Document]
     size: int
     alone: bool
-    at_once: bool
+    again: bool
     sent: asyncio.Future[Sent]
 
 
@@ -69,13 +69,16 @@ class Sharing:
         """
         size = sum([len(document.body) for document in documents])
         sent: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
-        part = _Part(documents, size, alone, alone or again, sent)
+        part = _Part(documents, size, alone, again, sent)
         self._waiting.append(part)
         self._go()
         return await part.sent
 
     async def close(self) -> None:
-        """End what is under way."""
+        """End what waits and what is under way."""
+        waiting, self._waiting = self._waiting, deque()
+        for part in waiting:
+            part.sent.cancel()
         if self._timer:
             self._timer.cancel()
         for task in self._tasks:
@@ -96,8 +99,11 @@ class Sharing:
             self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._linger_is_over)
 
     def _is_due(self) -> bool:
-        enough = self._timer is None or self._waiting[0].at_once
-        return enough or sum([part.size for part in self._waiting]) >= ENOUGH_BYTES
+        if self._timer is None or not self._concurrency.busy:
+            return True
+        if any(part.alone or part.again for part in self._waiting):
+            return True
+        return sum([part.size for part in self._waiting if not part.sent.done()]) >= ENOUGH_BYTES
 
     def _linger_is_over(self) -> None:
         self._timer = None

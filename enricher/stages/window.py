@@ -87,7 +87,8 @@ class Windows(Stage):
     and gets its first answer again. One that is late counts for those that come after it, as long
     as all its windows lie within `retention`; a later one is a failure.
 
-    State is kept in `connections.redis`, for all workers and over restarts; without it in memory.
+    State is kept in `connections.redis`, for all workers and over restarts; without it in memory. A
+    user of Redis needs `evalsha eval hmget hget hset hdel exists pttl pexpire`.
     Without a key nothing happens. A missing time, or a value that is not of its kind, is a failure,
     and the event is not counted. Of a key with more than `max_events` the oldest are forgotten:
     counts end there, and events before those are refused as too late.

@@ -3,7 +3,8 @@
 --
 -- `spec`, before this text: what is measured (`script.py`)
 -- KEYS[1]: a hash, the state of the key. Its events, in their order, are cut into pieces, so that a
--- key with many costs no more than one with few: an event reads and writes the last piece or two.
+-- key with many costs no more than one with few: an event writes the last piece, and reads those
+-- that its windows need values of.
 --   `=`    {2, newest time, {time, id} of the last that made room, last number given to a piece,
 --          columns, a line each, events before the first piece, events forgotten,
 --          numbers of the pieces, their sizes, their first times, the last piece}
@@ -18,6 +19,7 @@ local pack, unpacked = cmsgpack.pack, cmsgpack.unpack
 local asked = {'='}
 for at = 1, #ARGV, width do asked[#asked + 1] = ':' .. ARGV[at] end
 local told = redis.pcall('HMGET', key, unpack(asked))
+if told.err and told.err:sub(1, 9) ~= 'WRONGTYPE' then return told end
 local is_sound, state = true, {2, 0, {0, ''}, 0, spec.names, 0, 0, {}, {}, {}}
 if told[1] then
   is_sound, state = pcall(unpacked, told[1])
@@ -186,6 +188,7 @@ local function insert(place, event)
   if place < high then write() end
   changed[number] = true
   sizes[n], heads[n], total = sizes[n] + 1, math.min(heads[n], event[1]), total + 1
+  heads[1] = math.min(heads[1], event[1]) -- of the first piece all may be forgotten
   for later = n + 1, #starts do starts[later] = starts[later] + 1 end
   if sizes[n] >= 2 * spec.piece then split(n) end
   close()

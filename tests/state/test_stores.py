@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
@@ -78,6 +78,16 @@ EVENTS = st.lists(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(spec=specs(), events=EVENTS, size=st.integers(1, 60), piece=st.integers(1, 5))
+@example(
+    # A late event goes behind a first piece of which all is forgotten.
+    spec=Spec("p:w", (Measure("count", "count"),), COLUMNS, 100, 1000),
+    events=[
+        Sighting("k", str(number), time, (None, None, None))
+        for number, time in enumerate((10, 20, 30, 15, 25, 127, 35, 28, 129))
+    ],
+    size=60,
+    piece=3,
+)
 def test_all_stores_give_the_same_answers(
     valkey: Any, spec: Spec, events: list[Sighting], size: int, piece: int
 ) -> None:
