@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def _small_deliveries(world: World) -> Iterator[None]:
-    """Let there be many requests, so that shares of them mean something."""
+    """Let there be many requests, so that shares of them mean something; see also `over_s`."""
     world.write_pipeline(max_records=100)
     yield
 
@@ -33,11 +33,13 @@ def through(world: World, proxy: Proxy, fault: Fault, lasts_s: float | None = No
         proxy: that fails.
         fault: from the start.
         lasts_s: seconds after which all is well again, while the producer goes on for that
-            long; None: to the end.
+            long; None: to the end, a thousand events a second.
     """
     proxy.fault = fault
     daemon = world.start()
-    world.ledger.send(SCALE.answers_events, seed=SCALE.seed, over_s=lasts_s or 0)
+    world.ledger.send(
+        SCALE.answers_events, seed=SCALE.seed, over_s=lasts_s or SCALE.answers_events / 1000
+    )
     if lasts_s is not None:
         proxy.fault = Fault()
     world.until_settled()

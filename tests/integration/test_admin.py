@@ -184,7 +184,9 @@ def test_the_counters_under_full_load_equal_the_ledger(
     assert sum(final["enricher_kafka_watermark_age_seconds"].values()) == 0
     assert sum(final["enricher_kafka_assigned_partitions"].values()) == 16
     assert sum(final["enricher_kafka_commits_total"].values()) >= 1
-    assert final["enricher_sink_request_duration_seconds_count"]["elasticsearch"] >= 8
+    assert (
+        final["enricher_sink_request_duration_seconds_count"]["elasticsearch"] >= 3
+    )  # of 4 MiB at most
     assert final["enricher_bytes_in_flight"][""] == 0
     assert len(status["sources"]["kafka"]["partitions"]) == 16
     assert status["documents"] == documents
