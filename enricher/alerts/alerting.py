@@ -122,8 +122,10 @@ class Alerting:
                 hit: Hit | None = None
                 for taker in takers.each:
                     try:
-                        hit = hit or hit_of(document, alert, now)
-                        taker.take(hit, takers.marked(alert, hit))
+                        if hit is None:
+                            made = hit_of(document, alert, now)
+                            marked, hit = takers.marked(alert, made), made
+                        taker.take(hit, marked)
                     except Exception as error:  # noqa: BLE001 - the pipeline goes on
                         self._notice.error(f"alert {alert.name} cannot be told: {error!r}")
 

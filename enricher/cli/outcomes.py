@@ -31,7 +31,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
             "error": outcome.error,
             "reason": outcome.reason,
         }
-    return {"outcome": "dropped", "stage": outcome.stage}  # type: ignore[union-attr]
+    return {"outcome": "dropped", "stage": outcome.stage}  # type: ignore[union-attr]  # `type() is` narrows nothing
 
 
 def output_as_dict(output: Output) -> dict[str, Any]:

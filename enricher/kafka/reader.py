@@ -205,8 +205,8 @@ class Reader:
 class Fetched(dict[TopicPartition, Any]):
     """What aiokafka has fetched, in place of its own dict: records come out as they were read.
 
-    It would make an object of eleven fields of each, which costs 1 µs, of no use here. Another
-    version that works otherwise goes on doing so.
+    It would make an object of eleven fields of each, which costs 1 µs, of no use here. A version
+    whose attributes have other names goes on as it does, and a test says so.
     """
 
     def __setitem__(self, tp: TopicPartition, result: Any) -> None:

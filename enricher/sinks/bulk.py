@@ -66,7 +66,7 @@ class Request(NamedTuple):
     """The end of the answer where every document was new: most are, and need not be read."""
 
     def is_accepted(self, answer: bytes) -> bool:
-        """Say whether an answer tells, by each byte of it, that every document is stored as new."""
+        """Say whether an answer tells of every document, by its id, that it is stored as new."""
         return answer.endswith(self.accepted) and (
             answer[: -len(self.accepted)].count(b'"errors":false') == 1
         )
